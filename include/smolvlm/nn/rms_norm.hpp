@@ -1,0 +1,21 @@
+#pragma once
+#include <smolvlm/nn/module.hpp>
+
+namespace smolvlm {
+
+/// Rows scaled to unit root mean square.                                                              ref/rms_norm.hpp
+template <Backend B>
+struct RmsNorm {
+    Index width = 0;
+    double eps = 1e-5;
+    Tensor<B> weight;  // [width]
+
+    RmsNorm() = default;
+    RmsNorm(Index row_width, double epsilon) : width(row_width), eps(epsilon) {}
+
+    Tensor<B> forward(B& be, const Tensor<B>& x) const { return be.rms_norm(x, weight, eps); }  // [N, width]
+
+    static void visit(auto& self, auto&& f) { f("weight", self.weight, Shape{self.width}); }
+};
+
+}  // namespace smolvlm

@@ -1,0 +1,31 @@
+#pragma once
+#include <vector>
+
+#include <smolvlm/core/host_weight.hpp>
+#include <smolvlm/core/view.hpp>
+
+namespace smolvlm::ref {
+
+/// sum_k a_k b_k
+template <class T>
+T dot(std::span<const T> a, std::span<const T> b) {
+    T sum = 0;
+    for (std::size_t k = 0; k < a.size(); ++k) sum += a[k] * b[k];
+    return sum;
+}
+
+/// Linear map, PyTorch's layout (one row of W per output).
+///     y[n, m] = b[m] + sum_k x[n, k] W[m, k]
+/// x [N, K]   w [M, K] of any dtype, widened row by row   bias [M] or null   ->   y [N, M]
+template <class T>
+void linear(In<T> x, const HostWeight& w, In<T> bias, View<T> y) {
+    const auto [N, K] = dims<2>(x);
+    const Index M = w.rows();
+    std::vector<T> row(static_cast<std::size_t>(K));
+    for (Index m = 0; m < M; ++m) {
+        w.row(m, row.data());
+        for (Index n = 0; n < N; ++n) y(n, m) = (bias ? bias(m) : T(0)) + dot<T>(x.row(n), row);
+    }
+}
+
+}  // namespace smolvlm::ref
