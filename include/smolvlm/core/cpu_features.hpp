@@ -1,0 +1,121 @@
+#pragma once
+/// What this machine's processor can do, read once from CPUID, and the instruction set that the kernels use: the best one
+/// supported, or the one that the environment variable SMOLVLM_CPU names (portable, avx2, avx512, amx).
+///
+/// A feature counts only when the operating system also saves its registers (XGETBV), and AMX only when the kernel grants
+/// its tile data to this process. Source: Intel SDM volume 1, chapters 13 and 14; volume 2, CPUID.
+
+#include <array>
+#include <cstdlib>
+
+#include <smolvlm/core/shape.hpp>
+
+#if defined(__x86_64__)
+#include <cpuid.h>
+#if defined(__linux__)
+#include <sys/syscall.h>
+#include <unistd.h>
+#endif
+#endif
+
+namespace smolvlm {
+
+struct CpuFeatures {
+    bool avx2 = false;         // with FMA
+    bool f16c = false;         // half <-> float
+    bool avx512 = false;       // F, BW, VL, DQ
+    bool avx512_bf16 = false;  // dot products of bf16 pairs
+    bool avx512_vnni = false;  // dot products of i8 quadruples
+    bool avx_vnni = false;     // the same on 256 bits without AVX-512
+    bool amx_bf16 = false;     // tile products
+    bool amx_int8 = false;
+};
+
+/// Ordered: a machine that supports one path supports all before it.
+enum class CpuPath : std::uint8_t { portable, avx2, avx512, amx };
+
+inline constexpr std::array<std::string_view, 4> cpu_path_names{"portable", "avx2", "avx512", "amx"};
+
+inline void append_piece(std::string& text, CpuPath path) { text += cpu_path_names[static_cast<std::size_t>(path)]; }
+
+namespace detail {
+
+#if defined(__x86_64__)
+/// Linux keeps AMX off until a process asks (arch_prctl ARCH_REQ_XCOMP_PERM for state 18, tile data).
+inline bool request_amx() {
+#if defined(__linux__) && defined(SYS_arch_prctl)
+    constexpr long request_permission = 0x1023, tile_data = 18;
+    return syscall(SYS_arch_prctl, request_permission, tile_data) == 0;
+#else
+    return false;
+#endif
+}
+
+inline CpuFeatures read_cpu_features() {
+    struct Leaf {
+        unsigned eax = 0, ebx = 0, ecx = 0, edx = 0;
+        Leaf(unsigned leaf, unsigned subleaf) { __get_cpuid_count(leaf, subleaf, &eax, &ebx, &ecx, &edx); }
+    };
+    const auto bit = [](unsigned bits, int i) { return (bits >> i & 1u) != 0; };
+    const Leaf leaf1(1, 0), leaf7(7, 0), leaf7_1(7, 1);
+    CpuFeatures cpu;
+    if (!bit(leaf1.ecx, 27)) return cpu;  // OSXSAVE: without it XGETBV is no instruction
+    unsigned saved = 0, saved_high = 0;
+    asm volatile("xgetbv" : "=a"(saved), "=d"(saved_high) : "c"(0));
+    const auto saves = [saved](unsigned states) { return (saved & states) == states; };
+    const bool ymm = saves(0x6), zmm = saves(0xe6), tiles = saves(0x60000);
+
+    cpu.avx2 = ymm && bit(leaf7.ebx, 5) && bit(leaf1.ecx, 12);
+    cpu.f16c = ymm && bit(leaf1.ecx, 29);
+    cpu.avx_vnni = cpu.avx2 && bit(leaf7_1.eax, 4);
+    cpu.avx512 = cpu.avx2 && cpu.f16c && zmm && bit(leaf7.ebx, 16) && bit(leaf7.ebx, 30) && bit(leaf7.ebx, 31) &&
+                 bit(leaf7.ebx, 17);
+    cpu.avx512_bf16 = cpu.avx512 && bit(leaf7_1.eax, 5);
+    cpu.avx512_vnni = cpu.avx512 && bit(leaf7.ecx, 11);
+    if (cpu.avx512 && tiles && bit(leaf7.edx, 24) && request_amx()) {
+        cpu.amx_bf16 = bit(leaf7.edx, 22);
+        cpu.amx_int8 = bit(leaf7.edx, 25);
+    }
+    return cpu;
+}
+#else
+inline CpuFeatures read_cpu_features() { return {}; }
+#endif
+
+}  // namespace detail
+
+/// The features of the machine that runs this process.
+inline const CpuFeatures& cpu_features() {
+    static const CpuFeatures features = detail::read_cpu_features();
+    return features;
+}
+
+/// The best path for those features.
+constexpr CpuPath best_cpu_path(const CpuFeatures& cpu) {
+    if (cpu.amx_bf16 && cpu.amx_int8) return CpuPath::amx;
+    if (cpu.avx512) return CpuPath::avx512;
+    if (cpu.avx2 && cpu.f16c) return CpuPath::avx2;
+    return CpuPath::portable;
+}
+
+/// The path that `name` asks for. Throws ValueError when there is none of that name or the machine cannot run it.
+inline CpuPath cpu_path_named(std::string_view name, CpuPath best) {
+    std::string available;
+    for (std::size_t i = 0; i <= static_cast<std::size_t>(best); ++i) {
+        if (cpu_path_names[i] == name) return static_cast<CpuPath>(i);
+        available += (i ? ", " : "") + std::string(cpu_path_names[i]);
+    }
+    fail<ValueError>("SMOLVLM_CPU=", name, ": this machine has ", available);
+}
+
+/// The path that kernels take: what SMOLVLM_CPU names when it is set, else the best. Read once. Throws ValueError.
+inline CpuPath cpu_path() {
+    static const CpuPath path = [] {
+        const CpuPath best = best_cpu_path(cpu_features());
+        const char* const forced = std::getenv("SMOLVLM_CPU");
+        return forced && *forced ? cpu_path_named(forced, best) : best;
+    }();
+    return path;
+}
+
+}  // namespace smolvlm
