@@ -10,7 +10,7 @@ namespace smolvlm {
 
 struct HostWeight {
     DType dtype = DType::f32;
-    Shape shape;      // [M, K] of a linear map; leading dimensions of other shapes count as rows
+    Shape extents;    // [M, K] of a linear map; leading dimensions of other shapes count as rows
     Storage storage;  // row-major, rows of whole blocks, aligned for the element type
 
     /// The tensor's own elements, shared.
@@ -20,8 +20,9 @@ struct HostWeight {
     }
 
     bool empty() const { return !storage; }
-    Index rows() const { return cols() == 0 ? 0 : shape.numel() / cols(); }
-    Index cols() const { return shape.back(); }
+    const Shape& shape() const { return extents; }
+    Index rows() const { return cols() == 0 ? 0 : extents.numel() / cols(); }
+    Index cols() const { return extents.back(); }
     Index row_bytes() const { return cols() / info(dtype).block_elements * info(dtype).block_bytes; }
     const std::byte* bytes() const { return storage.data(); }
     const std::byte* row_bytes_at(Index i) const { return bytes() + i * row_bytes(); }
@@ -36,7 +37,7 @@ struct HostWeight {
     template <class T>
     HostTensor<T> to_tensor(int threads = 1) const {
         check_holds_weights();
-        HostTensor<T> tensor(shape);
+        HostTensor<T> tensor(extents);
         parallel_for(threads, rows(), 1, [&](Index begin, Index end) {
             for (Index i = begin; i < end; ++i) row(i, tensor.data() + i * cols());
         });
@@ -50,7 +51,7 @@ struct HostWeight {
         if (target == dtype) return *this;
         if (target == DType::f64) return from_tensor(to_tensor<double>(threads));
         quantize_row(target, nullptr, 0, nullptr);  // refuses a target that it cannot write
-        HostWeight out{target, shape, Storage::allocate(static_cast<std::size_t>(bytes_of(target, shape)))};
+        HostWeight out{target, extents, Storage::allocate(static_cast<std::size_t>(bytes_of(target, extents)))};
         parallel_for(threads, rows(), 1, [&](Index begin, Index end) {
             std::vector<float> values(static_cast<std::size_t>(cols()));
             for (Index i = begin; i < end; ++i) {
@@ -63,8 +64,8 @@ struct HostWeight {
 
     /// The same bytes under another shape of equal size.
     HostWeight reshaped(Shape other) const {
-        SMOLVLM_CHECK(other.numel() == shape.numel() && bytes_of(dtype, other) == bytes_of(dtype, shape), ShapeError,
-                      "reshape: ", shape, " has not as many elements as ", other);
+        SMOLVLM_CHECK(other.numel() == extents.numel() && bytes_of(dtype, other) == bytes_of(dtype, extents), ShapeError,
+                      "reshape: ", extents, " has not as many elements as ", other);
         return {dtype, other, storage};
     }
 
