@@ -1,0 +1,51 @@
+#!/bin/sh
+# Builds and runs all tests: sh tests/run.sh [--long]
+#     --long   also the sweeps that take minutes each, and clang++ as second compiler of the header tests
+# Installs what is missing with apt-get where that is possible. Build folders: build/ (Release) and build-asan/. The last
+# lines are ctest's summary of the Release build; the exit code is 0 only if that and the sanitizer run both passed.
+set -eu
+cd "$(dirname "$0")/.."
+
+long=OFF
+for argument in "$@"; do
+    case $argument in
+    --long) long=ON ;;
+    *)
+        echo "usage: sh tests/run.sh [--long]" >&2
+        exit 2
+        ;;
+    esac
+done
+
+packages='g++ cmake make libeigen3-dev nlohmann-json3-dev doctest-dev libstb-dev'
+[ $long = OFF ] || packages="$packages clang"
+. tests/support/install.sh
+install_packages $packages
+
+jobs=$(nproc)
+
+# First the sanitizers, on the folders that are quick to build and run under them: memory errors, undefined behaviour and
+# failed assertions stop the test.
+sanitized=''
+for folder in core io tokenizer image checkpoint; do
+    ls tests/$folder/*.cpp >/dev/null 2>&1 && sanitized="$sanitized $folder"
+done
+cmake -S . -B build-asan -DCMAKE_BUILD_TYPE=None -DSMOLVLM_BUILD_EXAMPLES=OFF -DSMOLVLM_BUILD_BENCH=OFF \
+    -DCMAKE_CXX_FLAGS='-O1 -g1 -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=all'
+sanitizers=passed
+if [ -n "$sanitized" ]; then
+    cmake --build build-asan -j "$jobs" --target $(printf 'test_%s ' $sanitized)
+    OMP_NUM_THREADS=2 ctest --test-dir build-asan --output-on-failure \
+        -R "^($(echo $sanitized | tr ' ' '|'))\$" || sanitizers=FAILED
+fi
+
+cmake -S . -B build -DCMAKE_BUILD_TYPE=Release -DSMOLVLM_LONG_TESTS=$long
+cmake --build build -j "$jobs"
+echo "address and undefined-behaviour sanitizers ($(echo $sanitized | wc -w) folders): $sanitizers"
+status=0
+ctest --test-dir build --output-on-failure || status=$?
+[ $sanitizers = passed ] || {
+    echo "the sanitizer run FAILED, see above"
+    exit 1
+}
+exit $status
