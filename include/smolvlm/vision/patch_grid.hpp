@@ -1,7 +1,9 @@
 #pragma once
 /// Which patches of a tile are real, and which learned position each of them takes.
 
+#include <algorithm>
 #include <cmath>
+#include <vector>
 
 #include <smolvlm/backend/segments.hpp>
 #include <smolvlm/core/view.hpp>
@@ -18,41 +20,42 @@ struct PatchGrid {
     Segments segments;
 };
 
+/// The boundaries 1/n, 2/n, ... between the n cells of an edge of the position table, bit for bit as
+/// torch.arange(1/n, 1.0, 1/n) makes them in float32: sixteen at a time, in vectors of eight that count on from their first
+/// element after it has been rounded. Where 1/n is not exact the length may be n, with a last boundary of 1.
+inline std::vector<float> position_boundaries(Index n) {
+    const double step = 1.0 / static_cast<double>(n);
+    const auto count = static_cast<Index>(std::ceil((1.0 - step) / step));
+    const auto at = [step](Index i) { return static_cast<float>(step + step * static_cast<double>(i)); };
+    std::vector<float> boundaries;
+    for (Index i = 0; i < count; ++i) {
+        const bool in_vector = i < count / 16 * 16;
+        boundaries.push_back(in_vector ? static_cast<float>(at(i / 8 * 8) + step * static_cast<double>(i % 8)) : at(i));
+    }
+    return boundaries;
+}
+
 /// Position ids of a picture with `on` (row-major, rows x cols) marking its real patches. The learned table is an n x n grid;
-/// a picture of nh x nw real patches is spread over it: patch (i, j) takes cell (bucket(i/nh), bucket(j/nw)) where bucket(f)
-/// counts the boundaries 1/n, 2/n, ... that are <= f. Padding takes id 0.
-/// In float32 exactly as transformers computes it (modeling_smolvlm.py, SmolVLMVisionEmbeddings): rounding decides which
-/// cell a fraction on a boundary falls into. Throws ValueError when the real patches are not a rectangle at the top left.
+/// a picture of nh x nw real patches, counted in its first column and row, is spread over it: patch (i, j) takes cell
+/// (bucket(i/nh), bucket(j/nw)) where bucket(f) counts the boundaries that are <= f. Padding takes id 0.
+/// In float32 exactly as transformers computes it (modeling_smolvlm.py, SmolVLMVisionEmbeddings), because rounding decides
+/// which cell a fraction on a boundary falls into: in a full grid of 19 x 19 the ids skip from 11 to 13.
 inline std::vector<std::int32_t> patch_position_ids(const std::vector<bool>& on, Index rows, Index cols, Index n) {
     const auto at = [&](Index i, Index j) { return on[static_cast<std::size_t>(i * cols + j)]; };
-    Index nh = 0, nw = 0, count = 0;
+    Index nh = 0, nw = 0;
     for (Index i = 0; i < rows; ++i) nh += at(i, 0);
     for (Index j = 0; j < cols; ++j) nw += at(0, j);
-    for (bool patch : on) count += patch;
-    SMOLVLM_CHECK(nh > 0 && nw > 0 && count == nh * nw, ValueError, "pixel_attention_mask: ", count,
-                  " real patches, but ", nh, " in the first column and ", nw,
-                  " in the first row; the real patches must be one rectangle");
-    const auto buckets = [n](Index real) {
-        std::vector<std::int32_t> ids;
-        const float step = static_cast<float>(1.0 / static_cast<double>(real));
-        for (Index i = 0; i < real; ++i) {
-            const float fraction = std::min(static_cast<float>(i) * step, 1.0f - 1e-6f);
-            std::int32_t bucket = 0;
-            while (bucket + 1 < n && static_cast<float>(static_cast<double>(bucket + 1) / static_cast<double>(n)) <= fraction)
-                ++bucket;
-            ids.push_back(bucket);
-        }
-        return ids;
+    const std::vector<float> boundaries = position_boundaries(n);
+    const auto bucket = [&](Index i, Index real) {
+        const float step = 1.0f / static_cast<float>(real);  // of no real patch: infinite, so fmin takes the last cell
+        const float fraction = std::fmin(static_cast<float>(i) * step, static_cast<float>(1.0 - 1e-6));
+        return std::upper_bound(boundaries.begin(), boundaries.end(), fraction) - boundaries.begin();
     };
-    const auto row_ids = buckets(nh), col_ids = buckets(nw);
     std::vector<std::int32_t> ids(on.size(), 0);
-    std::size_t next = 0;
-    for (std::size_t p = 0; p < on.size(); ++p)
-        if (on[p]) {
-            ids[p] = row_ids[next / static_cast<std::size_t>(nw)] * static_cast<std::int32_t>(n) +
-                     col_ids[next % static_cast<std::size_t>(nw)];
-            ++next;
-        }
+    for (Index i = 0; i < rows; ++i)
+        for (Index j = 0; j < cols; ++j)
+            if (at(i, j))
+                ids[static_cast<std::size_t>(i * cols + j)] = static_cast<std::int32_t>(bucket(i, nh) * n + bucket(j, nw));
     return ids;
 }
 
