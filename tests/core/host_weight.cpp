@@ -34,7 +34,7 @@ TEST_CASE("host_weight: converting to a wider type and back changes nothing, wit
     CHECK(weight.rows() == 10);
     for (DType wide : {DType::f32, DType::f64}) {
         const auto back = weight.converted(wide, 3).converted(DType::bf16, 2);
-        CHECK(back.shape == weight.shape);
+        CHECK(back.shape() == weight.shape());
         CHECK(std::equal(back.bytes(), back.bytes() + 640, weight.bytes()));
     }
     CHECK(weight.converted(DType::bf16).bytes() == weight.bytes());

@@ -2,26 +2,12 @@
 
 #include <doctest/doctest.h>
 
-#include <string>
+#include "support/error_text.hpp"
 
 using namespace smolvlm;
 
-namespace {
-
-/// The message of the FormatError that f throws; empty when it throws nothing.
-template <class F>
-std::string format_error(F&& f) {
-    try {
-        f();
-    } catch (const FormatError& error) {
-        return error.what();
-    }
-    return {};
-}
-
-bool contains(const std::string& text, const char* part) { return text.find(part) != std::string::npos; }
-
-}  // namespace
+using testing::contains;
+using testing::error_of;
 
 TEST_CASE("json: a typed getter returns the value and a fallback stands in for absent and null keys") {
     const Json json = parse_json(R"({"i": -7, "d": 1.5, "b": true, "s": "x\ny", "n": null, "i": 8})", "f.json");
@@ -37,21 +23,21 @@ TEST_CASE("json: a typed getter returns the value and a fallback stands in for a
 
 TEST_CASE("json: a wrong type is an error that names file, key, found and expected") {
     const Json json = parse_json(R"({"i": "wide", "d": 0.5, "big": 18446744073709551615, "a": []})", "f.json");
-    CHECK(format_error([&] { get<Index>(json, "i", "f.json"); }) ==
+    CHECK(error_of([&] { get<Index>(json, "i", "f.json"); }) ==
           "f.json: \"i\" is the string \"wide\", expected an integer");
-    CHECK(format_error([&] { get<Index>(json, "d", "f.json"); }) ==
+    CHECK(error_of([&] { get<Index>(json, "d", "f.json"); }) ==
           "f.json: \"d\" is the number 0.5, expected an integer");
-    CHECK(contains(format_error([&] { get<Index>(json, "big", "f.json"); }), "expected an integer"));
-    CHECK(contains(format_error([&] { get_or<bool>(json, "a", "f.json", true); }), "is an array, expected true or false"));
-    CHECK(contains(format_error([&] { get<std::string>(json, "gone", "f.json"); }), "\"gone\" is missing"));
-    CHECK(contains(format_error([&] { get_object(json, "a", "f.json"); }), "expected an object"));
-    CHECK(contains(format_error([&] { get_array(json, "d", "f.json"); }), "expected an array"));
-    CHECK(contains(format_error([&] { get<Index>(json["a"], "i", "f.json"); }), "expected a JSON object"));
+    CHECK(contains(error_of([&] { get<Index>(json, "big", "f.json"); }), "expected an integer"));
+    CHECK(contains(error_of([&] { get_or<bool>(json, "a", "f.json", true); }), "is an array, expected true or false"));
+    CHECK(contains(error_of([&] { get<std::string>(json, "gone", "f.json"); }), "\"gone\" is missing"));
+    CHECK(contains(error_of([&] { get_object(json, "a", "f.json"); }), "expected an object"));
+    CHECK(contains(error_of([&] { get_array(json, "d", "f.json"); }), "expected an array"));
+    CHECK(contains(error_of([&] { get<Index>(json["a"], "i", "f.json"); }), "expected a JSON object"));
 }
 
 TEST_CASE("json: text that is no JSON is an error with file and byte offset, on one line") {
     for (const char* text : {"", "{", "{\"a\":", "[1,]", "nul", "{\"a\" 1}", "\"\x01\"", "\"\xff\"", "1e999", "{} x", "\n\n["}) {
-        const std::string message = format_error([&] { parse_json(text, "f.json"); });
+        const std::string message = error_of([&] { parse_json(text, "f.json"); });
         CAPTURE(message);
         CHECK(contains(message, "f.json: byte "));
         CHECK(message.find('\n') == message.npos);
@@ -64,8 +50,8 @@ TEST_CASE("json: nesting beyond the limit is an error, brackets inside strings d
         return std::string(static_cast<std::size_t>(depth), '[') + std::string(static_cast<std::size_t>(depth), ']');
     };
     CHECK(parse_json(nested(200), "f.json").is_array());
-    CHECK(contains(format_error([&] { parse_json(nested(201), "f.json"); }), "byte 200: JSON nested more than 200"));
-    CHECK(contains(format_error([&] { parse_json(std::string(200000, '['), "f.json"); }), "nested"));
+    CHECK(contains(error_of([&] { parse_json(nested(201), "f.json"); }), "byte 200: JSON nested more than 200"));
+    CHECK(contains(error_of([&] { parse_json(std::string(200000, '['), "f.json"); }), "nested"));
     CHECK(parse_json("\"" + std::string(500, '[') + "\\\"[\"", "f.json").is_string());
 }
 
@@ -76,7 +62,7 @@ TEST_CASE("json: a text file is read whole, and a missing, oversized or unreadab
     std::fwrite(text.data(), 1, text.size(), file);
     std::fclose(file);
     CHECK(read_text_file(path, 200000) == text);
-    CHECK(contains(format_error([&] { read_text_file(path, 199999); }), "larger than the 199999 bytes"));
+    CHECK(contains(error_of([&] { read_text_file(path, 199999); }), "larger than the 199999 bytes"));
     std::remove(path.c_str());
     CHECK_THROWS_WITH_AS(read_text_file("no/such/file", 10), "no/such/file: cannot be opened: No such file or directory",
                          ValueError);
