@@ -1,5 +1,7 @@
 #pragma once
+#include <optional>
 #include <string>
+#include <vector>
 
 #include <smolvlm/text/config.hpp>
 #include <smolvlm/vision/config.hpp>
@@ -17,6 +19,12 @@ struct ModelConfig {
     bool tie_word_embeddings = false;
 
     Index tokens_per_image() const { return vision.patches() / (scale_factor * scale_factor); }
+};
+
+/// generation_config.json: any of the eos tokens ends an answer.
+struct GenerationConfig {
+    std::vector<std::int32_t> eos;
+    std::optional<std::int32_t> bos, pad;
 };
 
 }  // namespace smolvlm

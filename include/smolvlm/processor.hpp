@@ -1,0 +1,66 @@
+#pragma once
+/// From a conversation and its pictures to what the model reads: ids and tiles. transformers' SmolVLMProcessor and
+/// Idefics3Processor, which treat still pictures alike.
+
+#include <optional>
+
+#include <smolvlm/image/processor.hpp>
+#include <smolvlm/tokenizer/chat_template.hpp>
+#include <smolvlm/tokenizer/image_prompt.hpp>
+#include <smolvlm/tokenizer/stream_decoder.hpp>
+#include <smolvlm/tokenizer/tokenizer.hpp>
+
+namespace smolvlm {
+
+/// Everything one sequence is made of.
+struct Prompt {
+    std::string text;                    // image tokens written out
+    std::vector<std::int32_t> ids;
+    std::vector<ProcessedImage> images;  // in the order of their places in the text
+    std::vector<std::size_t> dropped;    // places in the text of bytes that the vocabulary lacks
+};
+
+struct Processor {
+    Tokenizer tokenizer;
+    ChatTemplate chat_template;
+    ImageProcessorConfig image;
+    Index image_seq_len = 0;  // tokens per frame; 0: a model without pictures
+    ImageTokenNames token_names;
+
+    bool has_images() const { return image_seq_len > 0; }
+    PositionScheme positions() const { return position_scheme(tokenizer); }
+
+    /// The text that the model reads for these image layouts. Throws ValueError when layouts and `<image>` places differ in
+    /// number, or when there are pictures for a model without any.
+    std::string expand(std::string_view text, std::span<const ImageLayout> layouts) const {
+        SMOLVLM_CHECK(has_images() || layouts.empty(), ValueError, "this model reads text only, but ", layouts.size(),
+                      " image(s) were given");
+        return has_images() ? expand_image_tokens(text, layouts, image_seq_len, token_names) : std::string(text);
+    }
+
+    /// text: rendered by the chat template or written by hand, one `<image>` for each picture.
+    Prompt prepare(std::string_view text, std::span<const Image> pictures, const ImageOptions& options = {},
+                   int threads = default_threads()) const {
+        SMOLVLM_CHECK(has_images() || pictures.empty(), ValueError, "this model reads text only, but ", pictures.size(),
+                      " image(s) were given");
+        // The texts first: an error there should not cost the resizing of all pictures.
+        std::vector<ImageLayout> layouts;
+        for (const Image& picture : pictures) {
+            const TilePlan plan = plan_tiles(picture.width, picture.height, image, options);
+            layouts.push_back({plan.rows, plan.cols});
+        }
+        Prompt prompt;
+        prompt.text = expand(text, layouts);
+        EncodeReport report;
+        prompt.ids = tokenizer.encode(prompt.text, &report);
+        prompt.dropped = std::move(report.dropped);
+        for (const Image& picture : pictures) prompt.images.push_back(process_image(picture, image, options, threads));
+        return prompt;
+    }
+    Prompt prepare(const Conversation& conversation, std::span<const Image> pictures, const ImageOptions& options = {},
+                   int threads = default_threads()) const {
+        return prepare(chat_template.render(conversation), pictures, options, threads);
+    }
+};
+
+}  // namespace smolvlm
