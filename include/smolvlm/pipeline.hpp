@@ -12,7 +12,7 @@ struct AnswerOptions {
     Index max_new_tokens = 256;
     SamplingOptions sampling;
     bool ignore_eos = false;
-    ImageOptions images;
+    TileOptions images;
 };
 
 struct AnswerTimings {
@@ -60,7 +60,7 @@ struct Pipeline {
         for (const ProcessedImage& image : images)
             for (Index f = 0; f < image.frames(); ++f, ++frame) {
                 if (frame < first) continue;
-                const HostTensor<typename B::Scalar> pixels = pixel_values<typename B::Scalar>(image, f, processor.image);
+                const HostTensor<typename B::Scalar> pixels = frame_pixels(image, f);
                 const PatchGrid grid = make_patch_grid(model.config.vision, 1, pixels.dim(2), pixels.dim(3));
                 const Tensor<B> rows = model.encode_images(be, be.from_host(pixels), grid);
                 SMOLVLM_CHECK(rows.shape()[0] == processor.image_seq_len, ValueError, "image frame of ", pixels.dim(2), "x",
@@ -73,6 +73,21 @@ struct Pipeline {
                 if (observer) observer->on_frame(frame - first + 1, frames - first);
             }
         return features;
+    }
+
+    /// Frame f, normalised [1, 3, T, T].
+    HostTensor<typename B::Scalar> frame_pixels(const ProcessedImage& image, Index f) const {
+        const Index T = image.plan.tile, size = 3 * T * T;
+        HostTensor<std::uint8_t> bytes(Shape{1, 3, T, T});
+        std::copy_n(image.pixel_u8.data() + f * size, size, bytes.data());
+        const HostTensor<float> values = normalize(bytes, processor.image.scaling());
+        if constexpr (std::is_same_v<typename B::Scalar, float>) {
+            return values;
+        } else {
+            HostTensor<typename B::Scalar> wide(values.shape());
+            std::ranges::copy(values.flat(), wide.data());
+            return wide;
+        }
     }
 
     GenerateOptions generate_options(const AnswerOptions& options) const {

@@ -2,8 +2,6 @@
 /// From a conversation and its pictures to what the model reads: ids and tiles. transformers' SmolVLMProcessor and
 /// Idefics3Processor, which treat still pictures alike.
 
-#include <optional>
-
 #include <smolvlm/image/processor.hpp>
 #include <smolvlm/tokenizer/chat_template.hpp>
 #include <smolvlm/tokenizer/image_prompt.hpp>
@@ -39,14 +37,14 @@ struct Processor {
     }
 
     /// text: rendered by the chat template or written by hand, one `<image>` for each picture.
-    Prompt prepare(std::string_view text, std::span<const Image> pictures, const ImageOptions& options = {},
+    Prompt prepare(std::string_view text, std::span<const Image> pictures, const TileOptions& options = {},
                    int threads = default_threads()) const {
         SMOLVLM_CHECK(has_images() || pictures.empty(), ValueError, "this model reads text only, but ", pictures.size(),
                       " image(s) were given");
         // The texts first: an error there should not cost the resizing of all pictures.
         std::vector<ImageLayout> layouts;
         for (const Image& picture : pictures) {
-            const TilePlan plan = plan_tiles(picture.width, picture.height, image, options);
+            const TilePlan plan = plan_tiles(picture.width(), picture.height(), image.tile_rule(), options);
             layouts.push_back({plan.rows, plan.cols});
         }
         Prompt prompt;
@@ -57,7 +55,7 @@ struct Processor {
         for (const Image& picture : pictures) prompt.images.push_back(process_image(picture, image, options, threads));
         return prompt;
     }
-    Prompt prepare(const Conversation& conversation, std::span<const Image> pictures, const ImageOptions& options = {},
+    Prompt prepare(const Conversation& conversation, std::span<const Image> pictures, const TileOptions& options = {},
                    int threads = default_threads()) const {
         return prepare(chat_template.render(conversation), pictures, options, threads);
     }
