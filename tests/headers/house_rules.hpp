@@ -34,11 +34,14 @@ inline const std::vector<Floor>& floors() {
         {"model/", {"core/", "backend/", "nn/", "vision/", "text/", "model/"}},
         // Where the wings and the model meet.
         {"processor.hpp", {"core/", "tokenizer/", "image/", "model/"}},
+        {"pipeline.hpp",
+         {"core/", "backend/", "nn/", "vision/", "text/", "model/", "tokenizer/", "image/", "processor.hpp"}},
         {"checkpoint/",
-         {"core/", "backend/", "nn/", "vision/", "text/", "model/", "io/", "tokenizer/", "image/", "processor.hpp", "checkpoint/"}},
+         {"core/", "backend/", "nn/", "vision/", "text/", "model/", "io/", "tokenizer/", "image/", "processor.hpp",
+          "pipeline.hpp", "checkpoint/"}},
         {"smolvlm.hpp",
          {"core/", "backend/", "ref/", "cpu/", "nn/", "vision/", "text/", "model/", "io/", "tokenizer/", "image/",
-          "processor.hpp", "checkpoint/", "version.hpp"}},
+          "processor.hpp", "pipeline.hpp", "checkpoint/", "version.hpp"}},
         {"version.hpp", {}},
         {"fwd.hpp", {"core/", "backend/"}},
     };
