@@ -19,6 +19,7 @@
 #include <nlohmann/json.hpp>
 
 #include <smolvlm/core/shape.hpp>
+#include <smolvlm/io/printable.hpp>
 
 namespace smolvlm {
 
@@ -74,11 +75,7 @@ inline std::string describe(const Json& value) {
         case Json::value_t::object: return "an object";
         case Json::value_t::array: return "an array";
         case Json::value_t::boolean: return value.get<bool>() ? "true" : "false";
-        case Json::value_t::string: {
-            // Printed as JSON, so that control characters and quotes cannot break the one-line message.
-            const std::string text = value.dump(-1, ' ', true, Json::error_handler_t::replace);
-            return text.size() <= 80 ? "the string " + text : "a string of " + std::to_string(text.size() - 2) + " bytes";
-        }
+        case Json::value_t::string: return "the string " + in_quotes(value.get_ref<const std::string&>());
         default: return "the number " + value.dump();
     }
 }
@@ -120,7 +117,7 @@ inline Json parse_json(std::string_view text, std::string_view file_name) {
         const std::string_view what = error.what();
         const std::size_t at = what.find("syntax error");
         fail<FormatError>(file_name, ": byte ", byte, " of ", text.size(), ": not valid JSON: ",
-                          what.substr(at == what.npos ? 0 : at, 160));
+                          printable(what.substr(at == what.npos ? 0 : at), 160));
     }
 }
 

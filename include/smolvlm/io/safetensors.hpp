@@ -60,10 +60,10 @@ private:
                 SMOLVLM_CHECK(entry.is_object(), FormatError, path(), ": __metadata__ is ", detail::describe(entry),
                               ", expected an object");
                 for (const auto& [key, value] : entry.items())
-                    metadata_[key] = value_as<std::string>(value, join('"', key, '"'), path() + ": __metadata__");
+                    metadata_[key] = value_as<std::string>(value, in_quotes(key), path() + ": __metadata__");
                 continue;
             }
-            TensorInfo tensor = parse_entry(entry, path() + ": tensor \"" + name + '"', data_size);
+            TensorInfo tensor = parse_entry(entry, path() + ": tensor " + in_quotes(name), data_size);
             spans.emplace_back(tensor.offset, tensor.offset + tensor.size);
             tensor.file = file;
             tensor.offset += 8 + header_size;
@@ -84,7 +84,7 @@ private:
         TensorInfo tensor;
         const std::string dtype = get<std::string>(entry, "dtype", where);
         const auto known = dtype_named(dtype);
-        SMOLVLM_CHECK(known && !is_quantized(*known), FormatError, where, ": unknown dtype \"", dtype.substr(0, 40), '"');
+        SMOLVLM_CHECK(known && !is_quantized(*known), FormatError, where, ": unknown dtype ", in_quotes(dtype));
         tensor.dtype = *known;
 
         const Json& extents = get_array(entry, "shape", where);
@@ -126,8 +126,8 @@ private:
         const Json& weight_map = get_object(index, "weight_map", index_path);
         std::set<std::string> shards;
         for (const auto& [name, value] : weight_map.items()) {
-            const std::string shard = value_as<std::string>(value, join("the shard of \"", name, '"'), index_path);
-            SMOLVLM_CHECK(is_shard_name(shard), FormatError, index_path, ": the shard of \"", name, "\" is ",
+            const std::string shard = value_as<std::string>(value, "the shard of " + in_quotes(name), index_path);
+            SMOLVLM_CHECK(is_shard_name(shard), FormatError, index_path, ": the shard of ", in_quotes(name), " is ",
                           detail::describe(value), ", expected the name of a .safetensors file in the same folder");
             shards.insert(shard);
         }
@@ -140,7 +140,7 @@ private:
         }
         for (const auto& [name, value] : weight_map.items())
             SMOLVLM_CHECK(all.find(name) && all.find(name)->file->path() == folder + '/' + value.get<std::string>(),
-                          FormatError, index_path, ": tensor \"", name, "\" is not in ", value.get<std::string>());
+                          FormatError, index_path, ": tensor ", in_quotes(name), " is not in ", printable(value.get<std::string>()));
         return all;
     }
 

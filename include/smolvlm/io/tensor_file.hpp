@@ -8,6 +8,7 @@
 
 #include <smolvlm/core/host_weight.hpp>
 #include <smolvlm/io/mapped_file.hpp>
+#include <smolvlm/io/printable.hpp>
 
 namespace smolvlm {
 
@@ -76,7 +77,7 @@ protected:
     /// Throws FormatError when the name is taken.
     void add(std::string name, TensorInfo tensor) {
         const auto [place, is_new] = tensors_.try_emplace(std::move(name), std::move(tensor));
-        SMOLVLM_CHECK(is_new, FormatError, path_, ": tensor \"", place->first, "\" appears twice");
+        SMOLVLM_CHECK(is_new, FormatError, path_, ": tensor ", in_quotes(place->first), " appears twice");
     }
     /// Takes over all tensors of another file.
     void add_all(const TensorFile& other) {
