@@ -7,7 +7,7 @@
 
 namespace smolvlm {
 
-struct LoadOptions {
+struct ModelLoadOptions {
     std::string mmproj;                 // with a GGUF: the file of the vision tower and connector; empty: text only
     std::optional<DType> weight_dtype;  // what matrices are held in; empty: as in the file (see load_model)
 };
@@ -21,7 +21,7 @@ inline Checkpoint open_checkpoint(const std::string& path, const std::string& mm
 
 /// The model with its processor, ready to answer.
 template <CachingBackend B>
-Pipeline<B> load(B& be, const std::string& path, const LoadOptions& options = {}) {
+Pipeline<B> load(B& be, const std::string& path, const ModelLoadOptions& options = {}) {
     Checkpoint checkpoint = open_checkpoint(path, options.mmproj);
     SmolVLM<B> model = load_model(be, checkpoint.config, *checkpoint.weights, options.weight_dtype);
     return {std::move(model), std::move(checkpoint.processor), std::move(checkpoint.generation)};
