@@ -32,6 +32,7 @@ inline const std::vector<Floor>& floors() {
         {"vision/", {"core/", "backend/", "nn/", "vision/"}},
         {"text/", {"core/", "backend/", "nn/", "text/"}},
         {"model/", {"core/", "backend/", "nn/", "vision/", "text/", "model/"}},
+        {"autograd/", {"core/", "backend/", "nn/", "autograd/"}},
         // Where the wings and the model meet.
         {"processor.hpp", {"core/", "tokenizer/", "image/", "model/"}},
         {"pipeline.hpp",
