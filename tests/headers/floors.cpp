@@ -106,7 +106,7 @@ TEST_CASE("floors: each rule can fail") {
         says("io/x.hpp", "inline void f() { std::printf(\"\"); }\n", "the word printf");
         says("io/x.hpp", "inline void f() { exit(1); }\n", "the word exit");
         says("io/x.hpp", "inline void f() { std::abort(); }\n", "the word abort");
-        says("io/x.hpp", "using namespace std;\n", "the word using namespace");
+        says("io/x.hpp", "using namespace std;\n", "a using namespace");
         CHECK(complaint("io/x.hpp", head + "// exit(1), std::cout\n/* abort() */ const char* s = \"exit\";\n") == "");
         CHECK(complaint("io/x.hpp", head + "const char* s = R\"(exit \" abort)\"; int big = 1'000;\n") == "");
         CHECK(complaint("io/x.hpp", head + "inline int g() { return snprintf_exit_abort; }\n") == "");

@@ -67,6 +67,12 @@ inline const std::vector<Foreign>& foreign_headers() {
         {"unistd.h", {"io/", "core/cpu_features.hpp"}},
         {"cpuid.h", {"core/cpu_features.hpp"}},
         {"immintrin.h", {"cpu/", "image/"}},
+        // What stb_image includes, brought in first because stb_image itself is compiled inside our namespace.
+        {"assert.h", {"image/load_stb.hpp", "image/save_png.hpp"}},
+        {"errno.h", {"image/load_stb.hpp"}},
+        {"limits.h", {"image/load_stb.hpp"}},
+        {"emmintrin.h", {"image/"}},
+        {"arm_neon.h", {"image/", "cpu/"}},
     };
     return table;
 }
@@ -81,7 +87,7 @@ inline const Names& barred_from_core() {
 inline const Names& barred_words() {
     static const Names table{"cout",  "cerr",    "clog",     "printf", "vprintf",    "fprintf",
                              "puts",  "fputs",   "putchar",  "exit",   "_exit",      "quick_exit",
-                             "abort", "perror",  "terminate", "setlocale", "srand",  "using namespace"};
+                             "abort", "perror",  "terminate", "setlocale", "srand"};
     return table;
 }
 
@@ -216,6 +222,7 @@ inline Names complaints_about(const std::string& place, const std::string& text)
         std::string directive = code_lines[n];
         directive.erase(std::remove(directive.begin(), directive.end(), ' '), directive.end());
         if (directive.starts_with("#include")) check_include(place, *floor, lines[n], complaints);
+        if (code_lines[n].starts_with("using namespace")) complaints.push_back("a using namespace for whoever includes it");
         if (directive.starts_with("#pragmaomp") && place != "core/parallel.hpp")
             complaints.push_back("#pragma omp belongs in core/parallel.hpp");
         if (directive.starts_with("#define") && !directive.starts_with("#defineSMOLVLM_") &&
