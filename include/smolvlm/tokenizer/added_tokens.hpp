@@ -58,8 +58,8 @@ public:
             if (token->lstrip) begin = std::max(taken, begin - space_at_end(text.substr(0, begin)));
             if (token->rstrip) end += space_at_start(text.substr(end));
             if (taken < begin) between(taken, begin);
-            found(*token);
-            taken = std::max(taken, end);
+            if (begin < end) found(*token);  // else the one before has taken it along as white space
+            taken = end;
         }
         if (taken < text.size()) between(taken, text.size());
     }
