@@ -1,0 +1,270 @@
+#pragma once
+/// load_image: a picture file to an upright RGB Image, equal to what transformers' Pillow-backed loader makes of that
+/// file.
+///
+///     PNG   all kinds; 16-bit grey saturates at 255, 16-bit colour keeps the high byte, as Pillow does
+///     JPEG  baseline and progressive; grey, YCbCr, RGB, CMYK, YCCK; libjpeg's roundings (jpeg_samples.hpp)
+///     GIF   the first frame (gif.hpp)        BMP   bmp.hpp
+///
+/// The EXIF or XMP orientation is applied. Transparency is dropped: the colour stored under it shows (or, on request,
+/// white).
+///
+/// Errors are sentences that begin with the file's name: ValueError when it cannot be opened or is a directory,
+/// FormatError when it is empty, no picture, damaged, truncated or larger than LoadOptions::max_pixels; the size is
+/// checked before anything is allocated for pixels.
+///
+/// This is the only file that knows stb_image, which unpacks PNG and entropy-decodes JPEG. It is compiled privately
+/// into namespace smolvlm::detail::stb, so that a program may use its own copy beside it and include this header in
+/// many files.
+
+#include <cstdarg>
+#include <cstddef>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <assert.h>
+#include <errno.h>
+#include <limits.h>
+#if defined(__SSE2__)
+#include <emmintrin.h>
+#endif
+#if defined(__ARM_NEON)
+#include <arm_neon.h>
+#endif
+
+#include <memory>
+
+#include <smolvlm/image/bmp.hpp>
+#include <smolvlm/image/gif.hpp>
+#include <smolvlm/image/jpeg.hpp>
+#include <smolvlm/image/jpeg_samples.hpp>
+#include <smolvlm/image/png.hpp>
+
+namespace smolvlm::detail::stb {
+/// stb_image inflates until the data ends; a small file may hold gigabytes of zeros. No single block may exceed this.
+inline thread_local std::size_t allocation_limit = 0;
+inline void* allocate(std::size_t bytes) { return bytes <= allocation_limit ? std::malloc(bytes) : nullptr; }
+inline void* reallocate(void* block, std::size_t bytes) {
+    return bytes <= allocation_limit ? std::realloc(block, bytes) : nullptr;
+}
+}  // namespace smolvlm::detail::stb
+
+#pragma push_macro("STBI_INCLUDE_STB_IMAGE_H")
+#pragma push_macro("STB_IMAGE_IMPLEMENTATION")
+#pragma push_macro("STB_IMAGE_STATIC")
+#pragma push_macro("STBIDEF")
+#pragma push_macro("STBI_ASSERT")
+#undef STBI_INCLUDE_STB_IMAGE_H
+#undef STB_IMAGE_IMPLEMENTATION
+#undef STB_IMAGE_STATIC
+#undef STBIDEF
+#undef STBI_ASSERT
+#define STB_IMAGE_IMPLEMENTATION
+#define STB_IMAGE_STATIC
+#define STBI_ONLY_JPEG
+#define STBI_ONLY_PNG
+#define STBI_NO_STDIO
+#define STBI_NO_LINEAR
+#define STBI_NO_HDR
+#define STBI_ASSERT(condition) static_cast<void>(0)
+#define STBI_MALLOC(bytes) allocate(bytes)
+#define STBI_REALLOC(block, bytes) reallocate(block, bytes)
+#define STBI_FREE(block) std::free(block)
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wall"
+#pragma GCC diagnostic ignored "-Wextra"
+#pragma GCC diagnostic ignored "-Wconversion"
+#pragma GCC diagnostic ignored "-Wshadow"
+#pragma GCC diagnostic ignored "-Wsign-conversion"
+#pragma GCC diagnostic ignored "-Wunused-function"
+namespace smolvlm::detail::stb {
+#if __has_include(<stb/stb_image.h>)
+#include <stb/stb_image.h>
+#else
+#include <stb_image.h>
+#endif
+}  // namespace smolvlm::detail::stb
+#pragma GCC diagnostic pop
+#undef STBI_FREE
+#undef STBI_REALLOC
+#undef STBI_REALLOC_SIZED
+#undef STBI_MALLOC
+#undef STBI_NO_HDR
+#undef STBI_NO_LINEAR
+#undef STBI_NO_STDIO
+#undef STBI_ONLY_PNG
+#undef STBI_ONLY_JPEG
+#undef STBI_NO_BMP
+#undef STBI_NO_PSD
+#undef STBI_NO_TGA
+#undef STBI_NO_GIF
+#undef STBI_NO_PIC
+#undef STBI_NO_PNM
+#undef STBI_VERSION
+#pragma pop_macro("STBI_ASSERT")
+#pragma pop_macro("STBIDEF")
+#pragma pop_macro("STB_IMAGE_STATIC")
+#pragma pop_macro("STB_IMAGE_IMPLEMENTATION")
+#pragma pop_macro("STBI_INCLUDE_STB_IMAGE_H")
+
+namespace smolvlm {
+
+struct LoadOptions {
+    Alpha alpha = Alpha::drop;
+    Index max_pixels = max_image_pixels;
+};
+
+namespace detail {
+
+struct FreeDeleter {
+    void operator()(void* block) const { std::free(block); }
+};
+template <class T>
+using Malloced = std::unique_ptr<T, FreeDeleter>;
+
+inline std::string stb_inflate(std::span<const std::uint8_t> packed) {
+    stb::allocation_limit = std::size_t(1) << 20;  // metadata: an XMP packet, an EXIF block
+    int length = 0;
+    const Malloced<char> text(stb::stbi_zlib_decode_malloc(reinterpret_cast<const char*>(packed.data()),
+                                                           static_cast<int>(packed.size()), &length));
+    return text ? std::string(text.get(), static_cast<std::size_t>(length)) : std::string();
+}
+
+inline Bitmap decode_png(const FileBytes& file, const LoadOptions& options) {
+    const PngScan png = scan_png(file, options.alpha, options.max_pixels, stb_inflate);
+    const std::uint8_t* bytes = png.minimal.data();
+    const int size = static_cast<int>(png.minimal.size());
+    const int channels = options.alpha == Alpha::white && !png.is_grey16() ? 4 : 3;
+    // The inflater doubles its buffer and may be asked for the packed size at first; samples are at most 4 times 16
+    // bits.
+    stb::allocation_limit = static_cast<std::size_t>(
+        std::max({2 * png.decoded_bytes, png.width * png.height * 8, Index(size)}) + (Index(1) << 16));
+    Bitmap bitmap(png.width, png.height, channels);
+    bitmap.orientation = png.orientation;
+    int width = 0, height = 0;
+    if (png.is_grey16()) {
+        const Malloced<unsigned short> samples(stb::stbi_load_16_from_memory(bytes, size, &width, &height, nullptr, 1));
+        SMOLVLM_CHECK(samples, FormatError, file.name(), ": broken PNG: ", stb::stbi_failure_reason());
+        for (std::size_t i = 0; i < bitmap.pixels.size(); ++i)
+            bitmap.pixels[i] = static_cast<std::uint8_t>(std::min<int>(samples.get()[i / 3], 255));
+    } else {
+        const Malloced<std::uint8_t> samples(
+            stb::stbi_load_from_memory(bytes, size, &width, &height, nullptr, channels));
+        SMOLVLM_CHECK(samples, FormatError, file.name(), ": broken PNG: ", stb::stbi_failure_reason());
+        std::copy_n(samples.get(), bitmap.pixels.size(), bitmap.pixels.begin());
+    }
+    return bitmap;
+}
+
+inline Bitmap decode_jpeg(const FileBytes& file, const LoadOptions& options) {
+    const JpegScan scan = scan_jpeg(file, options.max_pixels);
+    stb::allocation_limit = std::size_t(1) << 32;  // bounded by the size in the header, which is checked
+    stb::stbi__context context;
+    stb::stbi__start_mem(&context, file.all().data(), static_cast<int>(file.size()));
+    context.img_n = 0;
+    // stb's decoder up to the samples of each channel, with our inverse transform in place of its own.
+    const auto cleanup = [](stb::stbi__jpeg* j) {
+        stb::stbi__cleanup_jpeg(j);
+        delete j;
+    };
+    const std::unique_ptr<stb::stbi__jpeg, decltype(cleanup)> jpeg(new stb::stbi__jpeg{}, cleanup);
+    jpeg->s = &context;
+    stb::stbi__setup_jpeg(jpeg.get());
+    jpeg->idct_block_kernel = idct_block;
+    SMOLVLM_CHECK(stb::stbi__decode_jpeg_image(jpeg.get()), FormatError, file.name(),
+                  ": broken JPEG: ", stb::stbi_failure_reason());
+    const int channels = context.img_n;
+    SMOLVLM_CHECK(static_cast<Index>(context.img_x) == scan.width && static_cast<Index>(context.img_y) == scan.height &&
+                      channels == scan.channels && (channels == 1 || channels == 3 || channels == 4),
+                  FormatError, file.name(), ": broken JPEG: its headers contradict one another");
+
+    std::vector<JpegUpsampler> upsamplers;
+    for (int c = 0; c < channels; ++c) {
+        const auto& part = jpeg->img_comp[c];
+        const JpegChannel channel{
+            part.data, part.x, part.y, part.w2, jpeg->img_h_max / part.h, jpeg->img_v_max / part.v};
+        upsamplers.emplace_back(channel, scan.width);
+    }
+    // Which colours the channels are: JFIF says YCbCr, else Adobe's segment names the transform, else the channels'
+    // names.
+    const int adobe = jpeg->app14_color_transform;  // -1: no such segment
+    const bool rgb = channels == 3 && !jpeg->jfif && (adobe == 0 || (adobe < 0 && jpeg->rgb == 3));
+    const bool cmyk = channels == 4 && adobe <= 0;
+    Bitmap bitmap(scan.width, scan.height, 3);
+    bitmap.orientation = scan.orientation;
+    for (Index y = 0; y < scan.height; ++y) {
+        std::uint8_t* out = bitmap.pixels.data() + y * scan.width * 3;
+        const std::uint8_t* row[4] = {};
+        for (int c = 0; c < channels; ++c) row[c] = upsamplers[static_cast<std::size_t>(c)].row(y);
+        if (channels == 1 || rgb || cmyk) {
+            for (Index x = 0; x < scan.width; ++x)
+                for (int c = 0; c < 3; ++c) out[3 * x + c] = row[channels == 1 ? 0 : c][x];
+        } else {
+            ycc_to_rgb(row[0], row[1], row[2], scan.width, out);
+        }
+        if (channels == 4)  // black ink scales the rest; CMYK is stored inverted, YCCK's first three are not
+            for (Index x = 0; x < 3 * scan.width; ++x) {
+                const unsigned light = row[3][x / 3], product = (cmyk ? 255u - out[x] : out[x]) * light + 128u;
+                out[x] = static_cast<std::uint8_t>(light - ((product + (product >> 8)) >> 8));
+            }
+    }
+    return bitmap;
+}
+
+/// The name of a picture format that is known but not read; for messages.
+inline std::string_view foreign_format(const FileBytes& file) {
+    if (file.has(0, "RIFF") && file.has(8, "WEBP")) return "a WebP picture";
+    if (file.has(0, std::string_view("II*\0", 4)) || file.has(0, std::string_view("MM\0*", 4))) return "a TIFF picture";
+    if (file.has(4, "ftypavif")) return "an AVIF picture";
+    if (file.has(4, "ftyphei") || file.has(4, "ftypmif1")) return "a HEIC picture";
+    if (file.has(4, "ftyp")) return "a video or another ISO media file";
+    if (file.has(0, "8BPS")) return "a Photoshop document";
+    if (file.has(0, "%PDF")) return "a PDF document";
+    if (file.has(0, "<svg") || file.has(0, "<?xml")) return "an SVG or XML document";
+    return "no picture";
+}
+
+/// The whole file; reading stops beyond `limit`, so that endless devices end, too.
+inline std::vector<std::uint8_t> read_picture_file(const std::string& path, std::size_t limit) {
+    const std::unique_ptr<std::FILE, int (*)(std::FILE*)> file(std::fopen(path.c_str(), "rb"), std::fclose);
+    SMOLVLM_CHECK(file, ValueError, path, ": cannot open the picture: ", std::strerror(errno));
+    std::vector<std::uint8_t> bytes;
+    for (std::size_t got = 1; got > 0;) {
+        const std::size_t size = bytes.size();
+        bytes.resize(std::max<std::size_t>(std::size_t(1) << 16, size * 2));
+        got = std::fread(bytes.data() + size, 1, bytes.size() - size, file.get());
+        bytes.resize(size + got);
+        SMOLVLM_CHECK(!std::ferror(file.get()), ValueError, path, ": cannot read the picture: ", std::strerror(errno));
+        SMOLVLM_CHECK(bytes.size() <= limit, FormatError, path, ": larger than ", limit, " bytes: no picture is");
+    }
+    return bytes;
+}
+
+}  // namespace detail
+
+/// The picture in these bytes; `name` stands in error messages.
+inline Image load_image_bytes(std::span<const std::uint8_t> bytes, const LoadOptions& options = {},
+                              std::string_view name = "picture") {
+    const detail::FileBytes file(bytes, name);
+    SMOLVLM_CHECK(file.size() > 0, FormatError, name, ": the file is empty");
+    SMOLVLM_CHECK(file.size() <= INT_MAX, FormatError, name, ": larger than 2 GiB: no picture is");
+    detail::Bitmap bitmap;
+    if (file.has(0, "\x89PNG\r\n\x1a\n"))
+        bitmap = detail::decode_png(file, options);
+    else if (file.has(0, "\xff\xd8\xff"))
+        bitmap = detail::decode_jpeg(file, options);
+    else if (file.has(0, "GIF87a") || file.has(0, "GIF89a"))
+        bitmap = detail::decode_gif(file, options.max_pixels);
+    else if (file.has(0, "BM"))
+        bitmap = detail::decode_bmp(file, options.max_pixels);
+    else
+        fail<FormatError>(name, ": ", detail::foreign_format(file), "; expected a PNG, JPEG, GIF or BMP file");
+    return detail::to_image(std::move(bitmap), options.alpha);
+}
+
+/// The picture in a file.
+inline Image load_image(const std::string& path, const LoadOptions& options = {}) {
+    return load_image_bytes(detail::read_picture_file(path, std::size_t(1) << 30), options, path);
+}
+
+}  // namespace smolvlm
