@@ -5,6 +5,17 @@
 
 namespace smolvlm::ref {
 
+/// Where patch n of pictures of rows x cols patches lands: in which token, as which of the s*s corners of its square.
+struct ShuffledPatch {
+    Index token, corner;
+
+    ShuffledPatch(Index n, Index rows, Index cols, Index s) {
+        const Index i = n / (rows * cols), row = n / cols % rows, col = n % cols;
+        token = (i * (rows / s) + row / s) * (cols / s) + col / s;
+        corner = (row % s) * s + col % s;
+    }
+};
+
 /// Space-to-depth ("pixel shuffle" in SmolVLM, arXiv:2504.05299; the inverse direction of arXiv:1609.05158).
 /// An s x s square of neighbouring patches becomes one token that is s*s times as wide:
 ///
@@ -22,10 +33,18 @@ template <class T>
 void pixel_shuffle(In<T> x, Index rows, Index cols, Index s, View<T> y) {
     const auto [N, D] = dims<2>(x);
     for (Index n = 0; n < N; ++n) {
-        const Index i = n / (rows * cols), row = n / cols % rows, col = n % cols;
-        const Index token = (i * (rows / s) + row / s) * (cols / s) + col / s;  // where the square lands
-        const Index corner = (row % s) * s + col % s;                           // which of its s*s corners this is
-        std::ranges::copy(x.row(n), y.row(token).begin() + corner * D);
+        const ShuffledPatch place(n, rows, cols, s);
+        std::ranges::copy(x.row(n), y.row(place.token).begin() + place.corner * D);
+    }
+}
+
+/// Its vector-Jacobian product. The transpose of a permutation is its inverse: every patch takes its part of dy back.
+template <class T>
+void pixel_shuffle_vjp(Index rows, Index cols, Index s, In<T> dy, View<T> dx) {
+    const auto [N, D] = dims<2>(dx);
+    for (Index n = 0; n < N; ++n) {
+        const ShuffledPatch place(n, rows, cols, s);
+        for (Index d = 0; d < D; ++d) dx(n, d) += dy(place.token, place.corner * D + d);
     }
 }
 

@@ -1,5 +1,5 @@
 #pragma once
-/// Ref<T>: the backend assembled from the definitions in this folder. One thread, no cleverness; the oracle of all tests.
+/// Ref<T>: the backend assembled from the definitions in this folder. One thread, no cleverness; all tests' oracle.
 
 #include <smolvlm/backend/concept.hpp>
 #include <smolvlm/backend/shapes.hpp>
