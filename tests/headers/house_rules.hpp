@@ -64,7 +64,7 @@ inline const std::vector<Foreign>& foreign_headers() {
         {"omp.h", {"core/parallel.hpp"}},
         {"sys/", {"io/", "core/cpu_features.hpp"}},
         {"fcntl.h", {"io/"}},
-        {"unistd.h", {"io/", "core/cpu_features.hpp"}},
+        {"unistd.h", {"io/", "checkpoint/", "core/cpu_features.hpp"}},
         {"cpuid.h", {"core/cpu_features.hpp"}},
         {"immintrin.h", {"cpu/", "image/"}},
         // What stb_image includes, brought in first because stb_image itself is compiled inside our namespace.

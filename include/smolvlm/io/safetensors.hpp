@@ -140,7 +140,8 @@ private:
         }
         for (const auto& [name, value] : weight_map.items())
             SMOLVLM_CHECK(all.find(name) && all.find(name)->file->path() == folder + '/' + value.get<std::string>(),
-                          FormatError, index_path, ": tensor ", in_quotes(name), " is not in ", printable(value.get<std::string>()));
+                          FormatError, index_path, ": tensor ", in_quotes(name), " is not in ",
+                          printable(value.get<std::string>()));
         return all;
     }
 
