@@ -19,6 +19,9 @@ namespace smolvlm {
 /// Token ids or row numbers.
 using Ids = std::span<const std::int32_t>;
 
+/// Targets of this value count for nothing in a loss: prompts, padding and image tokens.
+inline constexpr std::int32_t ignore_index = -100;
+
 /// H query heads share G key/value heads (H is a multiple of G); query head h reads key/value head h / (H / G).
 struct Heads {
     Index query = 1;  // H

@@ -90,4 +90,15 @@ inline Shape pixel_shuffle(const Shape& x, Index rows, Index cols, Index s) {
     return {x[0] / (s * s), x[1] * s * s};
 }
 
+/// logits [N, V], targets [N] -> [1]
+inline Shape cross_entropy(const Shape& logits, Ids targets) {
+    SMOLVLM_CHECK(logits.rank() == 2 && logits[0] == static_cast<Index>(targets.size()), ShapeError,
+                  "cross_entropy: logits are ", logits, " but there are ", targets.size(), " targets; one per row is needed");
+    for (std::size_t n = 0; n < targets.size(); ++n)
+        SMOLVLM_CHECK(targets[n] == ignore_index || (targets[n] >= 0 && targets[n] < logits[1]), ValueError,
+                      "cross_entropy: target ", targets[n], " of row ", n, " is neither ", ignore_index, " nor one of ",
+                      logits[1], " tokens");
+    return {1};
+}
+
 }  // namespace smolvlm::shapes

@@ -7,9 +7,6 @@
 
 namespace smolvlm::ref {
 
-/// Targets of this value count for nothing: prompts, padding and image tokens.
-inline constexpr std::int32_t ignore_index = -100;
-
 /// max + log sum_v exp(x_v - max): the logarithm of softmax's denominator, without overflow.
 template <class T>
 T log_sum_exp(std::span<const T> x) {

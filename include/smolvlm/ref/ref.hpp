@@ -1,10 +1,11 @@
 #pragma once
-/// Ref<T>: the backend assembled from the definitions in this folder. One thread, no cleverness; all tests' oracle.
+/// Ref<T>: the backend assembled from the definitions in this folder, derivatives included. One thread, no cleverness; all tests' oracle.
 
-#include <smolvlm/backend/concept.hpp>
+#include <smolvlm/backend/differentiable.hpp>
 #include <smolvlm/backend/shapes.hpp>
 #include <smolvlm/ref/activations.hpp>
 #include <smolvlm/ref/attention.hpp>
+#include <smolvlm/ref/cross_entropy.hpp>
 #include <smolvlm/ref/embedding.hpp>
 #include <smolvlm/ref/layer_norm.hpp>
 #include <smolvlm/ref/linear.hpp>
@@ -100,7 +101,61 @@ public:
         return y;
     }
 
+    // Vector-Jacobian products (backend/differentiable.hpp): each *dx += J^T dy; null = not wanted.
+
+    void linear_vjp(const Tensor& x, const Weight& w, const Tensor& dy, Tensor* dx, Tensor* dw, Tensor* dbias) {
+        ref::linear_vjp(dw ? x.view() : rows_like(dy, w.cols()), w, dy.view(), sink(dx), sink(dw), sink(dbias));
+    }
+    void embedding_vjp(Ids ids, const Tensor& dy, Tensor* dw) {
+        if (dw) ref::embedding_vjp(ids, dy.view(), sink(dw));
+    }
+    void gather_rows_vjp(Ids ids, const Tensor& dy, Tensor* dx) {
+        if (dx) ref::gather_rows_vjp(ids, dy.view(), sink(dx));
+    }
+    void scatter_rows_vjp(Ids ids, const Tensor& dy, Tensor* dx, Tensor* drows) {
+        ref::scatter_rows_vjp(ids, dy.view(), sink(dx), sink(drows));
+    }
+    void rms_norm_vjp(const Tensor& x, const Tensor& weight, double eps, const Tensor& dy, Tensor* dx, Tensor* dweight) {
+        ref::rms_norm_vjp(x.view(), weight.view(), static_cast<T>(eps), dy.view(), sink(dx), sink(dweight));
+    }
+    void layer_norm_vjp(const Tensor& x, const Tensor& weight, double eps, const Tensor& dy, Tensor* dx, Tensor* dweight,
+                        Tensor* dbias) {
+        ref::layer_norm_vjp(x.view(), weight.view(), static_cast<T>(eps), dy.view(), sink(dx), sink(dweight), sink(dbias));
+    }
+    void rope_vjp(Index heads, double theta, const Segments& segments, const Tensor& dy, Tensor* dx) {
+        if (dx) ref::rope_vjp(heads, theta, segments, dy.view(), sink(dx));
+    }
+    void attention_vjp(const Tensor& q, const Tensor& k, const Tensor& v, Heads heads, const Segments& segments,
+                       const Tensor& dy, Tensor* dq, Tensor* dk, Tensor* dv) {
+        ref::attention_vjp(q.view(), k.view(), v.view(), heads, segments, dy.view(), sink(dq), sink(dk), sink(dv));
+    }
+    void gelu_tanh_vjp(const Tensor& x, const Tensor& dy, Tensor* dx) {
+        if (dx) ref::gelu_tanh_vjp(x.view(), dy.view(), sink(dx));
+    }
+    void silu_mul_vjp(const Tensor& gate, const Tensor& up, const Tensor& dy, Tensor* dgate, Tensor* dup) {
+        ref::silu_mul_vjp(gate.view(), up.view(), dy.view(), sink(dgate), sink(dup));
+    }
+    void patchify_vjp(Index patch, const Tensor& dy, Tensor* dx) {
+        if (dx) ref::patchify_vjp(patch, dy.view(), sink(dx));
+    }
+    void pixel_shuffle_vjp(Index rows, Index cols, Index s, const Tensor& dy, Tensor* dx) {
+        if (dx) ref::pixel_shuffle_vjp(rows, cols, s, dy.view(), sink(dx));
+    }
+    Tensor cross_entropy(const Tensor& logits, Ids targets) {
+        Tensor loss(shapes::cross_entropy(logits.shape(), targets));
+        ref::cross_entropy(logits.view(), targets, loss.view());
+        return loss;
+    }
+    void cross_entropy_vjp(const Tensor& logits, Ids targets, const Tensor& dloss, Tensor* dlogits) {
+        if (dlogits) ref::cross_entropy_vjp(logits.view(), targets, dloss.view(), sink(dlogits));
+    }
+
 private:
+    /// Where a vjp adds its result; null stays null.
+    static View<T> sink(Tensor* dx) { return dx ? own(*dx).view() : View<T>(); }
+    /// Stands for an x that is not read: only its shape is.
+    static View<const T> rows_like(const Tensor& dy, Index width) { return {nullptr, Shape{dy.dim(0), width}}; }
+
     /// Copies x first if anybody else can see its elements: a probe, a tape, a mapped file.
     static Tensor& own(Tensor& x) {
         if (!x.storage().writable_alone()) {
