@@ -119,7 +119,6 @@ inline std::string canonical_jinja(std::string_view program) {
             out += c;
         }
     }
-    if (!out.empty() && out.back() == '\n') out.pop_back();  // as Jinja does
     return out;
 }
 
@@ -162,8 +161,7 @@ inline bool match_chatml(JinjaMatcher program, ChatTemplate& result) {
     if (!program.take("{% for message in messages %}")) return false;
     if (program.take("{% if loop.first and messages[0]['role'] != 'system' %}{{ '<|im_start|>system\n")) {
         result.default_system = program.take_until("<|im_end|>");
-        if (!program.take("<|im_end|>\n")) return false;
-        if (!program.take("' }}{% endif %}")) return false;
+        if (!program.take("<|im_end|>\n'}}{% endif %}")) return false;
     }
     return program.take("{{'<|im_start|>' + message['role'] + '\n' + message['content'] + '<|im_end|>' + '\n'}}{% endfor %}") &&
            program.take("{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}") && program.rest.empty();
@@ -172,7 +170,8 @@ inline bool match_chatml(JinjaMatcher program, ChatTemplate& result) {
 }  // namespace detail
 
 inline ChatTemplate ChatTemplate::from_jinja(std::string_view program, std::string_view where) {
-    const std::string canonical = detail::canonical_jinja(program);
+    std::string canonical = detail::canonical_jinja(program);
+    if (canonical.ends_with('\n')) canonical.pop_back();  // as Jinja does
     ChatTemplate result;
     if (detail::match_smolvlm({canonical}, result) || detail::match_chatml({canonical}, result)) return result;
     std::string beginning(program.substr(0, 60));

@@ -128,7 +128,8 @@ private:
                               "' is not in the vocabulary");
                 return *id;
             };
-            merges.insert(side(left), side(right), {static_cast<std::uint32_t>(rank), side(left + right)});
+            const std::int32_t left_id = side(left), right_id = side(right);
+            merges.insert(left_id, right_id, {static_cast<std::uint32_t>(rank), side(left + right)});
         }
 
         std::array<std::int32_t, 256> byte_tokens{};
