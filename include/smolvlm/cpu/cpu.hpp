@@ -1,17 +1,20 @@
 #pragma once
-/// Cpu<T>: the fast backend. Every op is listed here; none falls back silently.
+/// Cpu<T>: the fast backend, T = float or double. Every op is listed here with its checks; the work is in the other files of
+/// this folder, one per op, with the names of ref/. Kernels for the machine's instruction set are chosen at run time
+/// (core/cpu_features.hpp), threads are OpenMP's where it is compiled in (core/parallel.hpp). Results depend neither on the
+/// number of threads nor on what else is in a batch of rows of the same size.
+///
+/// An object serves one thread of the caller; several objects may share weights and tensors.
 
 #include <smolvlm/backend/concept.hpp>
 #include <smolvlm/backend/shapes.hpp>
+#include <smolvlm/core/cpu_features.hpp>
+#include <smolvlm/cpu/activations.hpp>
+#include <smolvlm/cpu/attention.hpp>
 #include <smolvlm/cpu/linear.hpp>
-#include <smolvlm/ref/activations.hpp>
-#include <smolvlm/ref/attention.hpp>
-#include <smolvlm/ref/embedding.hpp>
-#include <smolvlm/ref/layer_norm.hpp>
-#include <smolvlm/ref/patchify.hpp>
-#include <smolvlm/ref/pixel_shuffle.hpp>
-#include <smolvlm/ref/rms_norm.hpp>
-#include <smolvlm/ref/rope.hpp>
+#include <smolvlm/cpu/norm.hpp>
+#include <smolvlm/cpu/patchify.hpp>
+#include <smolvlm/cpu/rope.hpp>
 #include <smolvlm/ref/rows.hpp>
 
 namespace smolvlm {
@@ -21,16 +24,19 @@ class Cpu {
 public:
     using Scalar = T;
     using Tensor = HostTensor<T>;
-    using Weight = HostWeight;
+    using Weight = cpu::PackedWeight<T>;
 
-    explicit Cpu(int threads = default_threads()) : threads_(std::max(threads, 1)) {}
+    /// Throws ValueError when SMOLVLM_CPU asks for a path that this machine has not.
+    explicit Cpu(int threads = default_threads(), CpuPath path = cpu_path()) : threads_(std::max(threads, 1)), path_(path) {}
 
+    /// Where activations come from; after the first token a decode step takes nothing fresh.
     Pool& pool() { return pool_; }
     int threads() const { return threads_; }
+    CpuPath path() const { return path_; }
 
     Tensor from_host(const HostTensor<T>& x) { return x; }
     HostTensor<T> to_host(const Tensor& x) { return x; }
-    Weight make_weight(const HostWeight& w) { return w; }
+    Weight make_weight(const HostWeight& w) { return Weight(w, threads_); }
     Tensor zeros(const Shape& shape) {
         Tensor y = make(shape);
         std::fill_n(y.data(), y.numel(), T(0));
@@ -39,12 +45,14 @@ public:
 
     Tensor linear(const Tensor& x, const Weight& w, const Tensor& bias) {
         Tensor y = make(shapes::linear(x.shape(), w.shape(), bias.shape()));
-        cpu::linear<T>(x.view(), w, bias.view(), y.view(), threads_);
+        cpu::linear<T>(x.view(), w, bias.view(), y.view(), path_, team());
         return y;
     }
     Tensor embedding(const Weight& w, Ids ids) {
         Tensor y = make(shapes::gather("embedding", w.shape(), ids));
-        ref::embedding(w, ids, y.view());
+        parallel_for(threads_, y.dim(0), Index(16), [&](Index begin, Index end) {
+            for (Index n = begin; n < end; ++n) w.row(ids[static_cast<std::size_t>(n)], y.data() + n * y.dim(1));
+        });
         return y;
     }
     Tensor gather_rows(const Tensor& x, Ids ids) {
@@ -63,55 +71,63 @@ public:
 
     Tensor rms_norm(const Tensor& x, const Tensor& weight, double eps) {
         Tensor y = make(shapes::norm("rms_norm", x.shape(), weight.shape()));
-        ref::rms_norm(x.view(), weight.view(), static_cast<T>(eps), y.view());
+        cpu::norm<false, T>(x.view(), weight.view(), {}, static_cast<T>(eps), y.view(), path_, threads_);
         return y;
     }
     Tensor layer_norm(const Tensor& x, const Tensor& weight, const Tensor& bias, double eps) {
         Tensor y = make(shapes::norm("layer_norm", x.shape(), weight.shape(), bias.shape()));
-        ref::layer_norm(x.view(), weight.view(), bias.view(), static_cast<T>(eps), y.view());
+        cpu::norm<true, T>(x.view(), weight.view(), bias.view(), static_cast<T>(eps), y.view(), path_, threads_);
         return y;
     }
 
-    Tensor rope(const Tensor& x, Index heads, double theta, const Segments& segments) {
-        Tensor y = make(shapes::rope(x.shape(), heads, segments));
-        ref::rope(x.view(), heads, theta, segments, y.view());
+    // Ops that take an operand by value write into it when nobody else can see it.
+    Tensor rope(Tensor x, Index heads, double theta, const Segments& segments) {
+        Tensor y = like(x, shapes::rope(x.shape(), heads, segments));
+        cpu::rope<T>(std::as_const(x).view(), heads, rope_table(theta, x.dim(1) / heads), segments, y.view(), path_, threads_);
         return y;
     }
     Tensor attention(const Tensor& q, const Tensor& k, const Tensor& v, Heads heads, const Segments& segments) {
         Tensor y = make(shapes::attention(q.shape(), k.shape(), v.shape(), heads, segments));
-        ref::attention(q.view(), k.view(), v.view(), heads, segments, y.view());
+        cpu::attention<T>(q.view(), k.view(), v.view(), heads, segments, y.view(), path_, team());
         return y;
     }
 
-    Tensor gelu_tanh(const Tensor& x) {
-        Tensor y = make(x.shape());
-        ref::gelu_tanh(x.view(), y.view());
+    Tensor gelu_tanh(Tensor x) {
+        Tensor y = like(x, x.shape());
+        cpu::elementwise<cpu::GeluTanh>(std::as_const(x).data(), std::as_const(x).data(), y.data(), x.numel(), path_, threads_);
         return y;
     }
-    Tensor silu_mul(const Tensor& gate, const Tensor& up) {
-        Tensor y = make(shapes::same("silu_mul", gate.shape(), up.shape()));
-        ref::silu_mul(gate.view(), up.view(), y.view());
+    Tensor silu_mul(Tensor gate, const Tensor& up) {
+        Tensor y = like(gate, shapes::same("silu_mul", gate.shape(), up.shape()));
+        cpu::elementwise<cpu::SiluMul>(std::as_const(gate).data(), up.data(), y.data(), up.numel(), path_, threads_);
         return y;
     }
     void add_to(Tensor& x, const Tensor& h) {
         shapes::same("add_to", x.shape(), h.shape());
-        ref::add_to(own(x).view(), h.view());
+        T* const sum = own(x).data();
+        cpu::elementwise<cpu::Add>(static_cast<const T*>(sum), h.data(), sum, x.numel(), path_, threads_);
     }
 
     Tensor patchify(const Tensor& x, Index patch) {
         Tensor y = make(shapes::patchify(x.shape(), patch));
-        ref::patchify(x.view(), patch, y.view());
+        cpu::patchify<T>(x.view(), patch, y.view(), threads_);
         return y;
     }
     Tensor pixel_shuffle(const Tensor& x, Index rows, Index cols, Index s) {
         Tensor y = make(shapes::pixel_shuffle(x.shape(), rows, cols, s));
-        ref::pixel_shuffle(x.view(), rows, cols, s, y.view());
+        cpu::pixel_shuffle<T>(x.view(), rows, cols, s, y.view(), threads_);
         return y;
     }
 
 private:
+    cpu::Team team() { return {threads_, &pool_}; }
+
     Tensor make(const Shape& shape) {
         return Tensor(shape, pool_.take(static_cast<std::size_t>(shape.numel()) * sizeof(T)));
+    }
+    /// Where the result of an elementwise op on x goes: x itself when nobody else can see it.
+    Tensor like(const Tensor& x, const Shape& shape) {
+        return x.storage().writable_alone() ? Tensor(shape, x.storage()) : make(shape);
     }
     /// Copies x first if anybody else can see its elements: a probe, a tape, a mapped file.
     Tensor& own(Tensor& x) {
@@ -122,9 +138,16 @@ private:
         }
         return x;
     }
+    cpu::RopeTable<T>& rope_table(double theta, Index head_width) {
+        for (auto& table : rope_tables_)
+            if (table.is_for(theta, head_width)) return table;
+        return rope_tables_.emplace_back(theta, head_width);
+    }
 
     Pool pool_;
     int threads_;
+    CpuPath path_;
+    std::vector<cpu::RopeTable<T>> rope_tables_;
 };
 
 }  // namespace smolvlm

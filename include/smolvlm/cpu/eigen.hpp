@@ -1,6 +1,5 @@
 #pragma once
-/// The only file that includes Eigen: dense products for machines without kernels of their own. Eigen never starts threads
-/// here; parallel regions are ours (core/parallel.hpp).
+/// The only file that includes Eigen: dense products on machines for which this folder has no instruction set.
 
 #include <smolvlm/core/view.hpp>
 
@@ -23,24 +22,28 @@
 
 namespace smolvlm::cpu {
 
-/// A row-major matrix [rows, cols] whose rows stand `stride` elements apart.
-template <class T>
-auto as_matrix(T* data, Index rows, Index cols, Index stride) {
-    using Matrix = Eigen::Matrix<std::remove_const_t<T>, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor>;
-    using Maybe = std::conditional_t<std::is_const_v<T>, const Matrix, Matrix>;
-    return Eigen::Map<Maybe, Eigen::Unaligned, Eigen::OuterStride<>>(data, rows, cols, Eigen::OuterStride<>(stride));
-}
-
 /// y [rows, width] = start + a [rows, K] b [K, width]; start as in TileOut (cpu/gemm.hpp).
 template <class T>
 void eigen_block(Index rows, const T* a, Index lda, const T* b, Index width, Index K, const T* start, Index start_stride,
                  T* y, Index ldy) {
-    auto out = as_matrix(y, rows, width, ldy);
-    if (!start)
-        out.setZero();
-    else if (start != y)
-        for (Index r = 0; r < rows; ++r) std::copy_n(start + r * start_stride, width, y + r * ldy);
-    if (K > 0) out.noalias() += as_matrix(a, rows, K, lda) * as_matrix(b, K, width, width);
+    using Eigen::Dynamic;
+    // Eigen splits a product over threads of its own unless the type says that the result has few rows.
+    constexpr int strip = 32;
+    using Strip = Eigen::Matrix<T, Dynamic, Dynamic, Eigen::RowMajor, strip, Dynamic>;
+    using Matrix = Eigen::Matrix<T, Dynamic, Dynamic, Eigen::RowMajor>;
+    using Stride = Eigen::OuterStride<>;
+    for (Index r = 0; r < rows; r += strip) {
+        const Index n = std::min<Index>(strip, rows - r);
+        for (Index i = r; i < r + n; ++i) {
+            if (!start)
+                std::fill_n(y + i * ldy, width, T(0));
+            else if (start != y)
+                std::copy_n(start + i * start_stride, width, y + i * ldy);
+        }
+        Eigen::Map<Strip, Eigen::Unaligned, Stride>(y + r * ldy, n, width, Stride(ldy)).noalias() +=
+            Eigen::Map<const Strip, Eigen::Unaligned, Stride>(a + r * lda, n, K, Stride(lda)) *
+            Eigen::Map<const Matrix>(b, K, width);
+    }
 }
 
 }  // namespace smolvlm::cpu

@@ -1,0 +1,118 @@
+#pragma once
+/// Attention of a few new tokens to many keys: K and V are read once, where they are, by all query heads that share them.
+///                                                                                         definition: ref/attention.hpp
+///
+/// The keys are cut into stretches that different threads take ("flash-decoding"); each leaves the maximum m, the sum l and
+/// the weighted sum o of its stretch, and stretches are joined as the online softmax joins blocks (cpu/attention.hpp).
+
+#include <limits>
+
+#include <smolvlm/backend/segments.hpp>
+#include <smolvlm/core/view.hpp>
+#include <smolvlm/cpu/dispatch.hpp>
+#include <smolvlm/cpu/team.hpp>
+
+namespace smolvlm::cpu {
+
+namespace attention_detail {
+
+inline constexpr Index decode_rows = 4;      // new tokens of a segment that count as few
+inline constexpr Index decode_stretch = 256;  // keys a task takes; not a function of the threads, so results are not either
+
+/// One query row and the keys k, v [count, stride ld]: result = {m, l, o[K]}.
+template <class T>
+struct Stretch {
+    template <int Bytes>
+    SMOLVLM_INLINE static void run(const T* q, const T* k, const T* v, Index ld, Index K, Index count, T* scores, T* result) {
+        constexpr Index L = lanes<T, Bytes>;
+        using V = Vec<T, lanes<T, Bytes>>;
+        const Index whole = K / L * L;
+        T m = -std::numeric_limits<T>::infinity();
+        const T scale = T(1) / std::sqrt(static_cast<T>(K));
+        for (Index j = 0; j < count; ++j) {
+            const T* const key = k + j * ld;
+            V products(T(0));
+            for (Index d = 0; d < whole; d += L) products.add_product(V::load(q + d), V::load(key + d));
+            T s = sum(products);
+            for (Index d = whole; d < K; ++d) s += q[d] * key[d];
+            scores[j] = s * scale;
+            m = std::max(m, scores[j]);
+        }
+        V total(T(0));
+        T l = 0;
+        Index j = 0;
+        for (; j + L <= count; j += L) {
+            const V e = exp(V::load(scores + j) - V(m));
+            e.store(scores + j);
+            total = total + e;
+        }
+        if (j < count) {
+            const V e = exp(V::load_first(scores + j, count - j) - V(m));
+            e.store_first(scores + j, count - j);
+            for (Index i = j; i < count; ++i) l += scores[i];
+        }
+        result[0] = m;
+        result[1] = l + sum(total);
+        T* const o = result + 2;
+        Index d = 0;
+        for (; d + 4 * L <= whole; d += 4 * L) weighted_sum<V, 4>(scores, v + d, ld, count, o + d);
+        for (; d < whole; d += L) weighted_sum<V, 1>(scores, v + d, ld, count, o + d);
+        for (; d < K; ++d) {
+            o[d] = 0;
+            for (Index i = 0; i < count; ++i) o[d] += scores[i] * v[i * ld + d];
+        }
+    }
+
+    template <class V, int C>
+    SMOLVLM_INLINE static void weighted_sum(const T* weights, const T* v, Index ld, Index count, T* o) {
+        V sums[std::size_t{C}];
+#pragma GCC unroll 4
+        for (int c = 0; c < C; ++c) sums[c] = V(T(0));
+        for (Index j = 0; j < count; ++j) {
+            const V weight(weights[j]);
+#pragma GCC unroll 4
+            for (int c = 0; c < C; ++c) sums[c].add_product(weight, V::load(v + j * ld + c * V::lanes));
+        }
+#pragma GCC unroll 4
+        for (int c = 0; c < C; ++c) sums[c].store(o + c * V::lanes);
+    }
+};
+
+/// The few rows of one segment.
+template <class T>
+void attention_few(In<T> q, In<T> k, In<T> v, Heads heads, const Segments& segments, const Segment& segment, View<T> y,
+                   CpuPath path, const Team& team) {
+    const Index H = heads.query, G = heads.kv, K = q.dim(1) / H, shared = H / G, ld = G * K;
+    const Index stretches = std::max<Index>(1, (segment.keys + decode_stretch - 1) / decode_stretch), size = K + 2;
+    Storage memory = team.pool->take(static_cast<std::size_t>(segment.n * H * stretches * size) * sizeof(T));
+    T* const results = reinterpret_cast<T*>(memory.data());  // [n, H, stretches, size]
+    for_each_task<T>(team, G * stretches, decode_stretch, [&](T* scores, Index task) {
+        const Index g = task / stretches, stretch = task % stretches, j0 = stretch * decode_stretch;
+        const Index row = (segment.k0 + j0) * ld + g * K;
+        for (Index t = 0; t < segment.n; ++t)
+            for (Index h = g * shared; h < (g + 1) * shared; ++h) {
+                const Index count = std::clamp<Index>(segments.visible(segment, t) - j0, 0, decode_stretch);
+                dispatch<Stretch<T>>(path, q.data() + ((segment.q0 + t) * H + h) * K, k.data() + row, v.data() + row, ld, K,
+                                     count, scores, results + ((t * H + h) * stretches + stretch) * size);
+            }
+    });
+    for (Index i = 0; i < segment.n * H; ++i) {
+        const T* const parts = results + i * stretches * size;
+        T m = -std::numeric_limits<T>::infinity(), l = 0;
+        for (Index s = 0; s < stretches; ++s) m = std::max(m, parts[s * size]);
+        T* const out = y.data() + segment.q0 * H * K + i * K;
+        std::fill_n(out, K, T(0));
+        for (Index s = 0; s < stretches; ++s) {
+            const T* const part = parts + s * size;
+            if (part[1] == T(0)) continue;  // no key of this stretch is visible
+            const T factor = std::exp(part[0] - m);
+            l += part[1] * factor;
+            for (Index d = 0; d < K; ++d) out[d] += part[2 + d] * factor;
+        }
+        for (Index d = 0; d < K; ++d) out[d] = l > 0 ? out[d] / l : T(0);
+    }
+}
+
+}  // namespace attention_detail
+
+}  // namespace smolvlm::cpu

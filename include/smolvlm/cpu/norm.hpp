@@ -1,0 +1,52 @@
+#pragma once
+/// Norms, a row at a time.                                        definitions: ref/rms_norm.hpp, ref/layer_norm.hpp
+
+#include <smolvlm/core/parallel.hpp>
+#include <smolvlm/core/view.hpp>
+#include <smolvlm/cpu/dispatch.hpp>
+
+namespace smolvlm::cpu {
+
+/// y_j = w_j (x_j - m) s + b_j, with the mean m taken away or not: LayerNorm or RMSNorm. w, b [D] (b may be null).
+template <bool subtract_mean>
+struct NormRows {
+    template <int Bytes, class T>
+    SMOLVLM_INLINE static void run(const T* x, const T* w, const T* b, T eps, T* y, Index rows, Index D) {
+        using V = Vec<T, lanes<T, Bytes>>;
+        constexpr Index L = V::lanes;
+        const Index whole = D / L * L;
+        for (Index n = 0; n < rows; ++n, x += D, y += D) {
+            T m = 0;
+            if constexpr (subtract_mean) {
+                V total(T(0));
+                for (Index j = 0; j < whole; j += L) total = total + V::load(x + j);
+                if (whole < D) total = total + V::load_first(x + whole, D - whole);
+                m = sum(total) / static_cast<T>(D);
+            }
+            V squares(T(0));
+            for (Index j = 0; j < whole; j += L) {
+                const V centred = V::load(x + j) - V(m);
+                squares.add_product(centred, centred);
+            }
+            T total = sum(squares);
+            for (Index j = whole; j < D; ++j) total += (x[j] - m) * (x[j] - m);
+            const T s = T(1) / std::sqrt(total / static_cast<T>(D) + eps);
+            for (Index j = 0; j < whole; j += L) {
+                const V scaled = V::load(w + j) * ((V::load(x + j) - V(m)) * V(s));
+                (b ? scaled + V::load(b + j) : scaled).store(y + j);
+            }
+            for (Index j = whole; j < D; ++j) y[j] = w[j] * ((x[j] - m) * s) + (b ? b[j] : T(0));
+        }
+    }
+};
+
+template <bool subtract_mean, class T>
+void norm(In<T> x, In<T> w, In<T> b, std::type_identity_t<T> eps, View<T> y, CpuPath path, int threads) {
+    const Index D = x.dim(1);
+    parallel_for(threads, x.dim(0), Index(16), [&](Index begin, Index end) {
+        dispatch<NormRows<subtract_mean>>(path, x.data() + begin * D, w.data(), b.data(), eps, y.data() + begin * D,
+                                          end - begin, D);
+    });
+}
+
+}  // namespace smolvlm::cpu

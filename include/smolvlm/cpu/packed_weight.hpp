@@ -1,0 +1,115 @@
+#pragma once
+/// PackedWeight<T>: the matrix of a linear map in the order in which its kernels read it.
+///
+/// Floating types become panels of `panel_width` output rows, k by k, so that a register holds neighbouring outputs and one
+/// stream of memory feeds both the matrix product and decoding:
+///
+///     w [M, K]                       panel 0                        panel 1
+///     w00 w01 w02 ..                 w00 w10 w20 .. | w01 w11 w21 .. | ...      (rows beyond M are zeros)
+///     w10 w11 w12 ..        ->       `--- k = 0 ---'  `--- k = 1 ---'
+///
+/// bf16 and f16 stay two bytes, f32 stays four in a Cpu<double>: widening is exact and happens in registers. Block-quantised
+/// types stay as the file has them and are widened a panel at a time. Immutable, so threads may share one.
+
+#include <smolvlm/core/host_weight.hpp>
+
+namespace smolvlm::cpu {
+
+/// Output rows in a panel: three registers of AVX-512. The same on every path, so a weight does not depend on it.
+template <class T>
+inline constexpr Index panel_width = 192 / static_cast<Index>(sizeof(T));
+
+template <class T>
+class PackedWeight {
+public:
+    PackedWeight() = default;
+    /// Packs on `threads` threads. Throws ShapeError unless w is a matrix, ValueError unless it holds weights.
+    explicit PackedWeight(const HostWeight& w, int threads = 1) : shape_(w.shape()), dtype_(w.dtype) {
+        SMOLVLM_CHECK(shape_.rank() == 2, ShapeError, "weight: ", shape_, " is no matrix");
+        SMOLVLM_CHECK(is_floating(dtype_) || is_quantized(dtype_), ValueError, "weight: a tensor of ", dtype_,
+                      " holds no weights");
+        if (is_quantized(dtype_)) {
+            storage_ = w.storage;
+            return;
+        }
+        if (dtype_ == DType::f64 && sizeof(T) == 4) dtype_ = DType::f32;
+        const std::size_t element = static_cast<std::size_t>(info(dtype_).block_bytes);
+        storage_ = Storage::allocate(static_cast<std::size_t>(panels() * cols() * panel_width<T>) * element);
+        visit_panels([&](auto* packed) { pack(w, packed, threads); });
+    }
+
+    const Shape& shape() const { return shape_; }
+    Index rows() const { return shape_[0]; }
+    Index cols() const { return shape_[1]; }
+    Index panels() const { return (rows() + panel_width<T> - 1) / panel_width<T>; }
+    DType dtype() const { return dtype_; }
+    bool quantized() const { return is_quantized(dtype_); }
+    bool empty() const { return !storage_; }
+    std::size_t bytes() const { return storage_.capacity(); }
+
+    /// f(const W* panels) with the stored type W. Not for quantised weights.
+    template <class F>
+    void with_panels(F&& f) const {
+        visit_panels([&](auto* panels) { f(std::as_const(panels)); });
+    }
+    /// The panels when they hold T itself, else null.
+    const T* panels_of_scalars() const {
+        return dtype_ == dtype_of<T> ? reinterpret_cast<const T*>(storage_.data()) : nullptr;
+    }
+    /// The bytes of row m of a quantised weight.
+    const std::byte* quantized_row(Index m) const {
+        const DTypeInfo d = info(dtype_);
+        return storage_.data() + m * (cols() / d.block_elements * d.block_bytes);
+    }
+
+    /// out[0 .. K) = row m, widened.
+    void row(Index m, T* out) const {
+        if (quantized()) return dequantize_row(dtype_, quantized_row(m), cols(), out);
+        const Index K = cols();
+        with_panels([&](const auto* panels) {
+            const auto* source = panels + m / panel_width<T> * K * panel_width<T> + m % panel_width<T>;
+            for (Index k = 0; k < K; ++k) out[k] = static_cast<T>(source[k * panel_width<T>]);
+        });
+    }
+
+private:
+    template <class F>
+    void visit_panels(F&& f) const {
+        switch (dtype_) {
+            case DType::bf16: return f(reinterpret_cast<bfloat16*>(storage_.data()));
+            case DType::f16: return f(reinterpret_cast<half*>(storage_.data()));
+            case DType::f64:
+                if constexpr (sizeof(T) == 8) return f(reinterpret_cast<double*>(storage_.data()));
+                [[fallthrough]];
+            default: return f(reinterpret_cast<float*>(storage_.data()));
+        }
+    }
+
+    template <class W>
+    void pack(const HostWeight& w, W* packed, int threads) const {
+        constexpr Index width = panel_width<T>, strip = 64;  // a strip of k stays in the first cache while it is turned
+        const Index K = cols(), M = rows();
+        parallel_for(threads, panels(), 1, [&](Index begin, Index end) {
+            W turned[strip];
+            for (Index p = begin; p < end; ++p)
+                for (Index k0 = 0; k0 < K; k0 += strip) {
+                    const Index count = std::min(strip, K - k0);
+                    W* const target = packed + (p * K + k0) * width;
+                    for (Index c = 0; c < width; ++c) {
+                        const Index m = p * width + c;
+                        if (m < M)
+                            dequantize_row(w.dtype, w.row_bytes_at(m) + k0 * info(w.dtype).block_bytes, count, turned);
+                        else
+                            std::fill_n(turned, count, W{});
+                        for (Index k = 0; k < count; ++k) target[k * width + c] = turned[k];
+                    }
+                }
+        });
+    }
+
+    Shape shape_;
+    DType dtype_ = DType::f32;
+    Storage storage_;
+};
+
+}  // namespace smolvlm::cpu

@@ -1,0 +1,176 @@
+#pragma once
+/// Vec<T, L>: L numbers of type T in one vector register, and the few functions that the kernels of this folder need.
+///
+/// Built on the vector extensions of GCC and Clang, so a kernel is written once and has no intrinsics in it: compiled inside
+/// a function for AVX-512 the same lines become 64-byte instructions, inside one for AVX2 32-byte ones (cpu/dispatch.hpp).
+/// For that every function here, and every kernel, is [[gnu::always_inline]]: it must melt into its caller's instruction set.
+/// a * b + c in one expression becomes a fused multiply-add where there is one (the default of both compilers).
+
+#include <cmath>
+#include <cstring>
+
+#include <smolvlm/core/float16.hpp>
+#include <smolvlm/core/shape.hpp>
+
+#define SMOLVLM_INLINE [[gnu::always_inline]] inline
+
+namespace smolvlm::cpu {
+
+namespace detail {
+template <class T, int L>
+struct Register {
+    typedef T type __attribute__((vector_size(static_cast<std::size_t>(L) * sizeof(T))));
+};
+template <class T, int L>
+using Raw = typename Register<T, L>::type;
+
+/// The same bits as another type of equal size.
+template <class To, class From>
+SMOLVLM_INLINE void reinterpret(const From& from, To& to) {
+    static_assert(sizeof(To) == sizeof(From));
+    std::memcpy(&to, &from, sizeof to);
+}
+}  // namespace detail
+
+template <class T, int L>
+struct Vec {
+    static constexpr int lanes = L;
+    detail::Raw<T, L> v;
+
+    Vec() = default;
+    SMOLVLM_INLINE explicit Vec(T same) : v(same - detail::Raw<T, L>{}) {}
+
+    SMOLVLM_INLINE static Vec load(const T* p) {
+        Vec x;
+        std::memcpy(&x.v, p, sizeof x.v);
+        return x;
+    }
+    SMOLVLM_INLINE void store(T* p) const { std::memcpy(p, &v, sizeof v); }
+
+    /// The first n < L numbers; the other lanes are zero.
+    SMOLVLM_INLINE static Vec load_first(const T* p, Index n) {
+        T buffer[static_cast<std::size_t>(L)] = {};
+        for (Index i = 0; i < n; ++i) buffer[i] = p[i];
+        return load(buffer);
+    }
+    SMOLVLM_INLINE void store_first(T* p, Index n) const {
+        T buffer[static_cast<std::size_t>(L)];
+        store(buffer);
+        for (Index i = 0; i < n; ++i) p[i] = buffer[i];
+    }
+
+    SMOLVLM_INLINE friend Vec operator+(const Vec& a, const Vec& b) { return of(a.v + b.v); }
+    SMOLVLM_INLINE friend Vec operator-(const Vec& a, const Vec& b) { return of(a.v - b.v); }
+    SMOLVLM_INLINE friend Vec operator*(const Vec& a, const Vec& b) { return of(a.v * b.v); }
+    SMOLVLM_INLINE friend Vec operator/(const Vec& a, const Vec& b) { return of(a.v / b.v); }
+    /// this += a * b, fused
+    SMOLVLM_INLINE void add_product(const Vec& a, const Vec& b) { v += a.v * b.v; }
+
+    SMOLVLM_INLINE static Vec of(const detail::Raw<T, L>& raw) {
+        Vec x;
+        x.v = raw;
+        return x;
+    }
+};
+
+/// The larger of each pair; b where they cannot be compared (NaN).
+template <class T, int L>
+SMOLVLM_INLINE Vec<T, L> max(const Vec<T, L>& a, const Vec<T, L>& b) {
+    return Vec<T, L>::of(a.v > b.v ? a.v : b.v);
+}
+
+namespace detail {
+template <class T, int L>
+SMOLVLM_INLINE void split(const Vec<T, L>& x, Vec<T, L / 2>& low, Vec<T, L / 2>& high) {
+    std::memcpy(&low.v, &x.v, sizeof low.v);
+    std::memcpy(&high.v, reinterpret_cast<const char*>(&x.v) + sizeof low.v, sizeof high.v);
+}
+}  // namespace detail
+
+/// Sum of all lanes, pairwise.
+template <class T, int L>
+SMOLVLM_INLINE T sum(const Vec<T, L>& x) {
+    if constexpr (L == 1) {
+        return x.v[0];
+    } else if constexpr (L == 2) {
+        return x.v[0] + x.v[1];
+    } else {
+        Vec<T, L / 2> low, high;
+        detail::split(x, low, high);
+        return sum(low + high);
+    }
+}
+template <class T, int L>
+SMOLVLM_INLINE T largest(const Vec<T, L>& x) {
+    if constexpr (L == 2) {
+        return x.v[0] > x.v[1] ? x.v[0] : x.v[1];
+    } else {
+        Vec<T, L / 2> low, high;
+        detail::split(x, low, high);
+        return largest(max(low, high));
+    }
+}
+
+/// L stored numbers of type W (float, bfloat16, half), widened to T without loss.
+template <class T, int L, class W>
+SMOLVLM_INLINE Vec<T, L> load_as(const W* p) {
+    using detail::Raw;
+    if constexpr (std::is_same_v<W, T>) {
+        return Vec<T, L>::load(p);
+    } else if constexpr (std::is_same_v<T, double>) {
+        return Vec<T, L>::of(__builtin_convertvector((load_as<float, L>(p).v), Raw<double, L>));
+    } else {
+        Raw<std::uint16_t, L> narrow;
+        std::memcpy(&narrow, p, sizeof narrow);
+        const auto bits = __builtin_convertvector(narrow, Raw<std::uint32_t, L>);
+        Vec<float, L> x;
+        if constexpr (std::is_same_v<W, bfloat16>) {
+            detail::reinterpret(bits << 16, x.v);
+        } else {
+            // Exponent and significand move to their places in a float; the bias changes from 15 to 127. A subnormal half
+            // has exponent 0: with a leading 1 put in front and taken away again it comes out normalised.
+            const auto magnitude = (bits & 0x7fffu) << 13, exponent = magnitude & 0x0f800000u, sign = (bits & 0x8000u) << 16;
+            Vec<float, L> subnormal;
+            detail::reinterpret(magnitude + 0x38800000u, subnormal.v);
+            subnormal.v -= 0x1p-14f;
+            Raw<std::uint32_t, L> small;
+            detail::reinterpret(subnormal.v, small);
+            const auto normal = magnitude + (exponent == 0x0f800000u ? bits * 0 + 0x70000000u : bits * 0 + 0x38000000u);
+            detail::reinterpret((exponent == 0u ? small : normal) | sign, x.v);
+        }
+        return x;
+    }
+}
+
+/// e^x. Float: at most 2 units in the last place (tests/cpu/simd.cpp), 0 below ln 2^-126, infinite above ln FLT_MAX.
+/// Double: std::exp, lane by lane.
+///     x = n ln 2 + r, |r| <= ln 2 / 2      e^x = 2^n e^r      e^r = 1 + r + r^2 p(r), p of degree 5
+/// Coefficients: Cephes, expf.c (Moshier 1992).
+template <class T, int L>
+SMOLVLM_INLINE Vec<T, L> exp(const Vec<T, L>& x) {
+    if constexpr (std::is_same_v<T, float>) {
+        constexpr float shift = 0x1.8p23f;  // adding it rounds to an integer, which then sits in the low bits
+        const Vec<T, L> shifted = x * Vec<T, L>(1.44269504088896341f) + Vec<T, L>(shift);
+        const Vec<T, L> n = shifted - Vec<T, L>(shift);
+        Vec<T, L> r = x - n * Vec<T, L>(0.693359375f);
+        r = r - n * Vec<T, L>(-2.12194440e-4f);
+        Vec<T, L> p(1.9875691500e-4f);
+        for (float c : {1.3981999507e-3f, 8.3334519073e-3f, 4.1665795894e-2f, 1.6666665459e-1f, 5.0000001201e-1f})
+            p = p * r + Vec<T, L>(c);
+        p = (p * r) * r + r + Vec<T, L>(1.0f);
+        detail::Raw<std::uint32_t, L> bits, exponent;
+        detail::reinterpret(p.v, bits);
+        detail::reinterpret(shifted.v, exponent);
+        Vec<T, L> y;
+        detail::reinterpret(bits + (exponent << 23), y.v);
+        y.v = x.v < -87.33654f ? Vec<T, L>(0.0f).v : y.v;
+        y.v = x.v > 88.72283f ? Vec<T, L>(HUGE_VALF).v : y.v;
+        return Vec<T, L>::of(x.v != x.v ? x.v : y.v);
+    } else {
+        Vec<T, L> y;
+        for (int i = 0; i < L; ++i) y.v[i] = std::exp(x.v[i]);
+        return y;
+    }
+}
+
+}  // namespace smolvlm::cpu

@@ -1,0 +1,103 @@
+// attention and rope of Cpu<T> against the definition.
+#include "support.hpp"
+
+using namespace smolvlm;
+using namespace smolvlm::test;
+
+namespace {
+
+template <class T>
+void check_attention(Cpu<T>& be, Heads heads, Index K, const Segments& segments, Index extra_keys = 0) {
+    CAPTURE(heads.query);
+    CAPTURE(heads.kv);
+    CAPTURE(K);
+    CAPTURE(segments.causal());
+    const auto q = random_tensor({segments.rows(), heads.query * K}, 1);
+    const auto k = random_tensor({segments.key_rows() + extra_keys, heads.kv * K}, 2);
+    const auto v = random_tensor({segments.key_rows() + extra_keys, heads.kv * K}, 3);
+    // Scores are about sqrt(K) wide before scaling; an error of a score is a relative error of its weight.
+    check_close(be.attention(as<T>(q), as<T>(k), as<T>(v), heads, segments), Ref<double>().attention(q, k, v, heads, segments),
+                tolerance<T>(8));
+}
+
+using enum Segments::Mask;
+
+}  // namespace
+
+TEST_CASE_TEMPLATE("cpu attention: causal and full, shared and own heads, any length and width", T, float, double) {
+    on_every_path<T>([](Cpu<T>& be) {
+        for (Heads heads : {Heads{3, 3}, Heads{9, 3}, Heads{15, 5}, Heads{4, 1}})
+            for (Index n : {1, 2, 4, 5, 7, 8, 9, 25, 63, 64, 65, 70}) {
+                CAPTURE(n);
+                check_attention(be, heads, 8, Segments(causal, {{0, n, 0, n}}));
+                check_attention(be, heads, 8, Segments(full, {{0, n, 0, n}}));
+            }
+        for (Index K : {1, 2, 3, 5, 15, 16, 17, 31, 33, 64, 72, 80, 130}) {
+            check_attention(be, {2, 1}, K, Segments(causal, {{0, 30, 0, 30}}));
+            check_attention(be, {2, 2}, K, Segments(full, {{0, 2, 0, 90}}));
+        }
+    });
+}
+
+TEST_CASE_TEMPLATE("cpu attention: longer than a block of keys, so that maxima move between blocks", T, float, double) {
+    on_every_path<T>([](Cpu<T>& be) {
+        check_attention(be, {2, 2}, 16, Segments(full, {{0, 30, 0, 1100}}));
+        check_attention(be, {6, 2}, 16, Segments(causal, {{0, 40, 0, 1050}}));
+        check_attention(be, {6, 2}, 16, Segments(causal, {{0, 1, 0, 1050}}));
+        check_attention(be, {6, 2}, 16, Segments(causal, {{0, 3, 0, 257}}));
+    });
+}
+
+TEST_CASE_TEMPLATE("cpu attention: ragged segments with caches, gaps and more keys than rows", T, float, double) {
+    on_every_path<T>([](Cpu<T>& be) {
+        check_attention(be, {4, 2}, 12, Segments(causal, {{0, 3, 5, 9}, {3, 20, 40, 20}, {23, 1, 100, 77}, {24, 6, 0, 6}}), 9);
+        check_attention(be, {4, 4}, 12, Segments(full, {{0, 7, 0, 3}, {7, 0, 0, 0}, {7, 9, 10, 65}, {16, 2, 3, 1}}), 4);
+    });
+}
+
+TEST_CASE_TEMPLATE("cpu attention: a row without keys is zero", T, float, double) {
+    on_every_path<T>([](Cpu<T>& be) {
+        for (Index n : {2, 9}) check_attention(be, {2, 1}, 8, Segments(full, {{0, n, 0, 0}}), 3);
+    });
+}
+
+TEST_CASE("cpu attention: scores of any size neither overflow nor vanish") {
+    on_every_path<float>([](Cpu<float>& be) {
+        auto q = random_tensor({12, 8}, 1), k = random_tensor({700, 8}, 2), v = random_tensor({700, 8}, 3);
+        for (double& value : q.flat()) value *= 1000;
+        for (Index n : {1, 12}) {
+            const Segments segments(Segments::Mask::full, {{0, n, 0, 700}});
+            const auto some = HostTensor<double>({n, 8}, std::vector<double>(q.data(), q.data() + n * 8));
+            // Scores reach thousands; their float error moves weights, so only sanity is asked for beyond the largest key.
+            const auto y = be.attention(as<float>(some), as<float>(k), as<float>(v), {1, 1}, segments);
+            check_close(y, Ref<double>().attention(some, k, v, {1, 1}, segments), 5e-3);
+        }
+    });
+}
+
+TEST_CASE("cpu attention: the result does not depend on the threads") {
+    const auto q = as<float>(random_tensor({200, 90}, 1)), k = as<float>(random_tensor({900, 30}, 2));
+    for (CpuPath path : paths()) {
+        Cpu<float> one(1, path), four(4, path);
+        for (const Segments& s : {Segments(causal, {{0, 200, 0, 900}}), Segments(causal, {{0, 1, 0, 900}, {1, 199, 0, 300}})}) {
+            const auto a = one.attention(q, k, k, {9, 3}, s), b = four.attention(q, k, k, {9, 3}, s);
+            check_close(b, as<double>(a), 0);
+        }
+    }
+}
+
+TEST_CASE_TEMPLATE("cpu rope: every width, position and segment; in place or not", T, float, double) {
+    on_every_path<T>([](Cpu<T>& be) {
+        for (Index K : {2, 4, 6, 30, 32, 34, 64, 66})
+            for (Index heads : {1, 3}) {
+                const Segments segments(causal, {{0, 5, 0, 5}, {5, 40, 0, 3000}, {45, 1, 0, 5000}});
+                const auto x = random_tensor({46, heads * K}, 4);
+                const auto expected = Ref<double>().rope(x, heads, 273768.0, segments);
+                const auto shared = as<T>(x), before = as<T>(x);
+                check_close(be.rope(shared, heads, 273768.0, segments), expected, tolerance<T>(4));
+                CHECK(std::ranges::equal(shared.flat(), before.flat()));
+                check_close(be.rope(as<T>(x), heads, 273768.0, segments), expected, tolerance<T>(4));
+                check_close(be.rope(as<T>(x), heads, 1e5, segments), Ref<double>().rope(x, heads, 1e5, segments), tolerance<T>(4));
+            }
+    });
+}

@@ -1,0 +1,123 @@
+// linear and embedding of Cpu<T> against the definition.
+#include "support.hpp"
+
+using namespace smolvlm;
+using namespace smolvlm::test;
+
+namespace {
+
+HostWeight weight_of(Index M, Index K, DType dtype, std::uint64_t seed) {
+    return HostWeight::from_tensor(as<float>(random_tensor({M, K}, seed))).converted(dtype);
+}
+
+template <class T>
+void check_linear(Cpu<T>& be, Index N, Index M, Index K, DType dtype, bool with_bias) {
+    CAPTURE(N);
+    CAPTURE(M);
+    CAPTURE(K);
+    CAPTURE(join(dtype));
+    const HostWeight w = weight_of(M, K, dtype, 1);
+    const auto x = random_tensor({N, K}, 2), bias = with_bias ? random_tensor({M}, 3) : HostTensor<double>{};
+    const auto expected = Ref<double>().linear(x, w, bias);
+    const auto found = be.linear(as<T>(x), be.make_weight(w), as<T>(bias));
+    check_close(found, expected, tolerance<T>(4 + static_cast<double>(K) / 2));
+}
+
+}  // namespace
+
+TEST_CASE_TEMPLATE("cpu linear: x w^T + b for every size around the edges of tiles, panels and chunks", T, float, double) {
+    on_every_path<T>([](Cpu<T>& be) {
+        for (Index N : {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 13, 16, 17})
+            for (Index M : {1, 23, 48, 49, 97})
+                check_linear(be, N, M, N % 2 ? 33 : 64, DType::f32, N % 3 == 0);
+        for (Index K : {1, 2, 383, 384, 385, 767, 768, 769, 1537}) {
+            check_linear(be, 9, 50, K, DType::f32, true);
+            check_linear(be, 2, 50, K, DType::f32, true);
+        }
+        check_linear(be, 131, 145, 70, DType::f32, true);
+        check_linear(be, 515, 30, 40, DType::f32, false);
+    });
+}
+
+TEST_CASE_TEMPLATE("cpu linear: every dtype of a weight, few rows and many", T, float, double) {
+    on_every_path<T>([](Cpu<T>& be) {
+        for (DType dtype : {DType::f64, DType::f32, DType::f16, DType::bf16, DType::q8_0, DType::q4_0, DType::q4_1})
+            for (Index N : {1, 3, 5, 20})
+                for (Index M : {48, 53}) {
+                    check_linear(be, N, M, 96, dtype, true);
+                    check_linear(be, N, M, 832, dtype, false);
+                }
+    });
+}
+
+TEST_CASE("cpu linear: a q6_k weight, whose blocks are 256 wide") {
+    HostWeight w{DType::q6_k, {50, 1024}, Storage::allocate(50 * 4 * 210)};
+    Random random(5);
+    for (std::size_t i = 0; i < 50 * 4 * 210; ++i) w.storage.data()[i] = static_cast<std::byte>(random.below(256));
+    for (Index block = 0; block < 200; ++block) detail::store(w.storage.data() + block * 210 + 208, half(0.01f));
+    on_every_path<float>([&](Cpu<float>& be) {
+        for (Index N : {1, 7}) {
+            const auto x = random_tensor({N, 1024}, 2);
+            check_close(be.linear(as<float>(x), be.make_weight(w), {}), Ref<double>().linear(x, w, {}), tolerance<float>(2e4));
+        }
+    });
+}
+
+TEST_CASE("cpu linear: an element does not depend on the threads, nor a block on the rows after it") {
+    const HostWeight w = weight_of(100, 900, DType::bf16, 1);
+    const auto x = as<float>(random_tensor({300, 900}, 2));
+    for (CpuPath path : paths()) {
+        Cpu<float> one(1, path), four(4, path);
+        const auto a = one.linear(x, one.make_weight(w), {}), b = four.linear(x, four.make_weight(w), {});
+        CAPTURE(join(path));
+        check_close(b, as<double>(a), 0);
+    }
+}
+
+TEST_CASE_TEMPLATE("cpu embedding: rows of a packed weight, bit for bit, in every dtype", T, float, double) {
+    const std::vector<std::int32_t> ids{0, 52, 47, 48, 52};
+    on_every_path<T>([&](Cpu<T>& be) {
+        for (DType dtype : {DType::f64, DType::f32, DType::f16, DType::bf16, DType::q8_0, DType::q4_0, DType::q4_1})
+            for (Index K : {32, 160}) {
+                const HostWeight w = weight_of(53, K, dtype, 7);
+                check_close(be.embedding(be.make_weight(w), ids), Ref<double>().embedding(w, ids), 0);
+            }
+    });
+}
+
+TEST_CASE("cpu weight: two bytes stay two, quantised bytes stay as they are, and anything else is refused") {
+    Cpu<float> be(1);
+    CHECK(be.make_weight(weight_of(96, 64, DType::bf16, 1)).bytes() == 96 * 64 * 2);
+    CHECK(be.make_weight(weight_of(96, 64, DType::f16, 1)).bytes() == 96 * 64 * 2);
+    CHECK(be.make_weight(weight_of(96, 64, DType::f32, 1)).bytes() == 96 * 64 * 4);
+    CHECK(Cpu<double>(1).make_weight(weight_of(96, 64, DType::f32, 1)).bytes() == 96 * 64 * 4);
+    const HostWeight q = weight_of(96, 64, DType::q4_0, 1);
+    CHECK(be.make_weight(q).bytes() == q.storage.capacity());
+    CHECK_THROWS_AS(be.make_weight(HostWeight{DType::i32, {2, 2}, Storage::allocate(16)}), ValueError);
+    CHECK_THROWS_AS(be.make_weight(HostWeight{DType::f32, {4}, Storage::allocate(16)}), ShapeError);
+}
+
+TEST_CASE("cpu weight: half floats widen exactly, the subnormal, the infinite and the zero ones too") {
+    HostWeight w{DType::f16, {48, 1366}, Storage::allocate(48 * 1366 * 2)};
+    for (int i = 0; i < 48 * 1366; ++i) detail::store(w.storage.data() + 2 * i, static_cast<std::uint16_t>(std::min(i, 0xffff)));
+    for (CpuPath path : paths()) {
+        Cpu<float> be(1, path);
+        HostTensor<float> x = HostTensor<float>::zeros({1366, 1366});
+        for (Index i = 0; i < 1366; ++i) x.data()[i * 1367] = 1;
+        // One row of the identity at a time, so that no infinity meets a zero of another row.
+        const auto packed = be.make_weight(w);
+        std::vector<float> widened(48 * 1366);
+        packed.with_panels([&](const auto* panels) {
+            cpu::dispatch<cpu::linear_detail::Widen<float>>(path, panels, widened.data(), Index(48 * 1366));
+        });
+        bool same = true;
+        for (Index m = 0; m < 48; ++m)
+            for (Index k = 0; k < 1366; ++k) {
+                const float expected = detail::load<half>(w.storage.data() + 2 * (m * 1366 + k));
+                const float found = widened[static_cast<std::size_t>(k * 48 + m)];
+                same = same && (found == expected || (std::isnan(found) && std::isnan(expected))) &&
+                       std::signbit(found) == std::signbit(expected);
+            }
+        CHECK(same);
+    }
+}

@@ -1,0 +1,70 @@
+#pragma once
+// What the tests of the fast backend share: its paths and threads, random operands, and the comparison with Ref<double>.
+
+#include <doctest/doctest.h>
+
+#include <cmath>
+
+#include <smolvlm/core/random.hpp>
+#include <smolvlm/cpu/cpu.hpp>
+#include <smolvlm/ref/ref.hpp>
+
+namespace smolvlm::test {
+
+/// Every path that this machine can run.
+inline std::vector<CpuPath> paths() {
+    std::vector<CpuPath> list;
+    for (int i = 0; i <= static_cast<int>(best_cpu_path(cpu_features())); ++i) list.push_back(static_cast<CpuPath>(i));
+    return list;
+}
+
+/// f(backend) on every path, with one thread and with three.
+template <class T, class F>
+void on_every_path(F f) {
+    for (CpuPath path : paths())
+        for (int threads : {1, 3}) {
+            CAPTURE(join(path));
+            CAPTURE(threads);
+            Cpu<T> be(threads, path);
+            f(be);
+        }
+}
+
+inline HostTensor<double> random_tensor(const Shape& shape, std::uint64_t seed) {
+    Random random(seed);
+    HostTensor<double> x(shape);
+    // Numbers that a float holds, so that every backend starts from the same operands.
+    for (double& value : x.flat()) value = static_cast<double>(static_cast<float>(random.normal()));
+    return x;
+}
+template <class T, class U>
+HostTensor<T> as(const HostTensor<U>& x) {
+    if (x.empty()) return {};
+    HostTensor<T> y(x.shape());
+    std::ranges::transform(x.flat(), y.data(), [](U value) { return static_cast<T>(value); });
+    return y;
+}
+
+/// Rounding errors of a computation whose terms are about `size`: a few units in the last place of T.
+template <class T>
+double tolerance(double size) {
+    return 4 * static_cast<double>(std::numeric_limits<T>::epsilon()) * size;
+}
+
+/// Every element of `found` within `tolerance` of `expected`; names the worst.
+template <class T>
+void check_close(const HostTensor<T>& found, const HostTensor<double>& expected, double tolerance) {
+    REQUIRE(found.shape() == expected.shape());
+    Index worst = 0;
+    double largest = -1;
+    for (Index i = 0; i < found.numel(); ++i) {
+        const double error = std::abs(static_cast<double>(found.data()[i]) - expected.data()[i]);
+        if (!(error <= largest)) worst = i, largest = error;
+    }
+    if (found.numel() == 0) return;
+    CHECK_MESSAGE(largest <= tolerance, "element " << worst << " is " << found.data()[worst] << ", expected "
+                                                   << expected.data()[worst] << ", off by " << largest
+                                                   << ", tolerance " << tolerance);
+}
+
+}  // namespace smolvlm::test
