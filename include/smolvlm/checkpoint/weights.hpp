@@ -4,6 +4,7 @@
 #include <map>
 #include <optional>
 
+#include <smolvlm/io/printable.hpp>
 #include <smolvlm/model/smolvlm.hpp>
 
 namespace smolvlm {
@@ -50,7 +51,7 @@ void check_parameters(const SmolVLM<B>& model, const WeightSource& source) {
             misshapen.push_back(join(name, " ", found->second, " instead of ", shape));
     });
     for (const auto& [name, shape] : source.shapes())
-        if (!declared.count(name) && !may_be_ignored(name, model.config)) extra.push_back(name);
+        if (!declared.count(name) && !may_be_ignored(name, model.config)) extra.push_back(printable(name));
     if (missing.empty() && misshapen.empty() && extra.empty()) return;
     std::string text = source.where() + ": the weights do not fit the configuration";
     if (!missing.empty()) text += join("; ", missing.size(), " missing: ", listed(missing));
