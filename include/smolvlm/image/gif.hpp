@@ -80,20 +80,19 @@ inline std::vector<std::uint8_t> gif_indices(const FileBytes& file, Index at, In
 }
 
 inline Bitmap decode_gif(const FileBytes& file, Index max_pixels) {
-    struct Palette {
-        std::span<const std::uint8_t> colours;  // RGBRGB...
-        bool is_grey_ramp() const {
-            for (std::size_t i = 0; i < colours.size(); ++i)
-                if (colours[i] != i / 3) return false;
-            return true;
-        }
-    };
+    // Palettes are RGBRGB...; an absent one is empty, which counts as a grey ramp.
+    using Palette = std::span<const std::uint8_t>;
     const auto palette_at = [&](Index at, unsigned flags) {
-        return Palette{flags & 128 ? file.slice(at, Index(3) << ((flags & 7) + 1)) : std::span<const std::uint8_t>{}};
+        return flags & 128 ? file.slice(at, Index(3) << ((flags & 7) + 1)) : Palette{};
+    };
+    const auto is_grey_ramp = [](Palette palette) {
+        for (std::size_t i = 0; i < palette.size(); ++i)
+            if (palette[i] != i / 3) return false;
+        return true;
     };
     Index width = file.le16(6), height = file.le16(8);
     const Palette global = palette_at(13, file.u8(10));
-    Index at = 13 + static_cast<Index>(global.colours.size());
+    Index at = 13 + static_cast<Index>(global.size());
     const auto skip_blocks = [&] {
         while (const unsigned bytes = file.u8(at++)) at += bytes;
     };
@@ -109,12 +108,12 @@ inline Bitmap decode_gif(const FileBytes& file, Index max_pixels) {
     const Index frame_width = file.le16(at + 4), frame_height = file.le16(at + 6);
     const unsigned flags = file.u8(at + 8);
     const Palette local = palette_at(at + 9, flags);
-    at += 9 + static_cast<Index>(local.colours.size());
+    at += 9 + static_cast<Index>(local.size());
     width = std::max(width, left + frame_width);  // the reference lets a frame enlarge its canvas
     height = std::max(height, top + frame_height);
     check_image_size(file, width, height, max_pixels);
-    const Palette& palette = local.is_grey_ramp() ? global : local;
-    const bool grey = palette.is_grey_ramp();
+    const Palette palette = is_grey_ramp(local) ? global : local;
+    const bool grey = is_grey_ramp(palette);
 
     const auto indices = gif_indices(file, at, frame_width * frame_height);
     Bitmap bitmap(width, height, transparent >= 0 ? 4 : 3);
@@ -122,10 +121,7 @@ inline Bitmap decode_gif(const FileBytes& file, Index max_pixels) {
         std::uint8_t* pixel = bitmap.pixels.data() + (y * width + x) * bitmap.channels;
         const std::size_t colour = 3 * std::size_t(index);
         for (std::size_t c = 0; c < 3; ++c)
-            if (grey)
-                pixel[c] = static_cast<std::uint8_t>(index);
-            else if (colour < palette.colours.size())
-                pixel[c] = palette.colours[colour + c];
+            pixel[c] = grey ? static_cast<std::uint8_t>(index) : colour + c < palette.size() ? palette[colour + c] : 0;
         if (transparent >= 0) pixel[3] = static_cast<int>(index) == transparent ? 0 : 255;
     };
     if (frame_width != width || frame_height != height)

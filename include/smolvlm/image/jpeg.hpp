@@ -18,6 +18,18 @@ struct JpegScan {
     int orientation = 1;
 };
 
+/// A segment of Huffman tables: class and number, how many codes there are of each length, their values. The decoder
+/// has room for 256 values a table and does not look.
+inline void check_code_tables(const FileBytes& file, Index at, Index length) {
+    for (const Index end = at + length; at < end;) {
+        Index codes = 0;
+        for (const std::uint8_t count : file.slice(at + 1, 16)) codes += count;
+        SMOLVLM_CHECK(codes <= 256 && codes <= end - at - 17, FormatError, file.name(),
+                      ": broken JPEG: a code table of ", codes, " values at offset ", at);
+        at += 17 + codes;
+    }
+}
+
 inline JpegScan scan_jpeg(const FileBytes& file, Index max_pixels) {
     JpegScan jpeg;
     std::vector<std::uint8_t> exif;
@@ -54,6 +66,8 @@ inline JpegScan scan_jpeg(const FileBytes& file, Index max_pixels) {
             jpeg.width = file.be16(at + 5);
             jpeg.channels = data[5];
             check_image_size(file, jpeg.width, jpeg.height, max_pixels);
+        } else if (marker == 0xc4) {
+            check_code_tables(file, at + 2, length - 2);
         } else if (marker == 0xda) {
             SMOLVLM_CHECK(jpeg.width > 0, FormatError, file.name(), ": broken JPEG: samples before the frame header");
             scans = true;

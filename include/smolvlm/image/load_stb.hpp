@@ -43,7 +43,8 @@
 namespace smolvlm::detail::stb {
 /// stb_image inflates until the data ends; a small file may hold gigabytes of zeros. No single block may exceed this.
 inline thread_local std::size_t allocation_limit = 0;
-inline void* allocate(std::size_t bytes) { return bytes <= allocation_limit ? std::malloc(bytes) : nullptr; }
+/// Zeroed, so that what a damaged file leaves out is the same in every run.
+inline void* allocate(std::size_t bytes) { return bytes <= allocation_limit ? std::calloc(bytes, 1) : nullptr; }
 inline void* reallocate(void* block, std::size_t bytes) {
     return bytes <= allocation_limit ? std::realloc(block, bytes) : nullptr;
 }
@@ -122,8 +123,18 @@ struct FreeDeleter {
 template <class T>
 using Malloced = std::unique_ptr<T, FreeDeleter>;
 
-inline std::string stb_inflate(std::span<const std::uint8_t> packed) {
-    stb::allocation_limit = std::size_t(1) << 20;  // metadata: an XMP packet, an EXIF block
+/// The checksum at the end of zlib's data, over what it unpacks to.
+inline std::uint32_t adler32(std::string_view text) {
+    std::uint32_t a = 1, b = 0;
+    for (const char c : text) {
+        a = (a + static_cast<std::uint8_t>(c)) % 65521;
+        b = (b + a) % 65521;
+    }
+    return b << 16 | a;
+}
+
+inline std::string stb_inflate(std::span<const std::uint8_t> packed, std::size_t limit) {
+    stb::allocation_limit = limit;
     int length = 0;
     const Malloced<char> text(stb::stbi_zlib_decode_malloc(reinterpret_cast<const char*>(packed.data()),
                                                            static_cast<int>(packed.size()), &length));
@@ -131,27 +142,36 @@ inline std::string stb_inflate(std::span<const std::uint8_t> packed) {
 }
 
 inline Bitmap decode_png(const FileBytes& file, const LoadOptions& options) {
-    const PngScan png = scan_png(file, options.alpha, options.max_pixels, stb_inflate);
-    const std::uint8_t* bytes = png.minimal.data();
-    const int size = static_cast<int>(png.minimal.size());
-    const int channels = options.alpha == Alpha::white && !png.is_grey16() ? 4 : 3;
-    // The inflater doubles its buffer and may be asked for the packed size at first; samples are at most 4 times 16
-    // bits.
-    stb::allocation_limit = static_cast<std::size_t>(
-        std::max({2 * png.decoded_bytes, png.width * png.height * 8, Index(size)}) + (Index(1) << 16));
-    Bitmap bitmap(png.width, png.height, channels);
-    bitmap.orientation = png.orientation;
+    const PngScan png = scan_png(file, options.max_pixels, [](std::span<const std::uint8_t> metadata) {
+        return stb_inflate(metadata, std::size_t(1) << 20);
+    });
+    // The inflater begins with its input's size or a guess at the output's and doubles that until all fits.
+    const Index inflated = std::max({2 * png.unpacked_bytes(), 2 * std::ssize(png.data), Index(1) << 16});
+    if (png.suspect) {
+        std::uint32_t stored = 0;
+        for (const std::uint8_t byte : std::span(png.data).last(std::min<std::size_t>(png.data.size(), 4)))
+            stored = stored << 8 | byte;
+        SMOLVLM_CHECK(adler32(stb_inflate(png.data, static_cast<std::size_t>(inflated))) == stored, FormatError,
+                      file.name(), ": broken PNG: wrong checksum of the picture data");
+    }
+    const bool grey16 = png.is_grey16(), with_alpha = options.alpha == Alpha::white && !grey16;
+    const std::vector<std::uint8_t> bytes = minimal_png(png, with_alpha);
+    const int size = static_cast<int>(bytes.size());
+    Bitmap bitmap(png.width, png.height, with_alpha ? 4 : 3);
+    bitmap.orientation = png.orientation();
+    stb::allocation_limit = static_cast<std::size_t>(std::max(inflated, png.width * png.height * 8 + (1 << 16)));
     int width = 0, height = 0;
-    if (png.is_grey16()) {
-        const Malloced<unsigned short> samples(stb::stbi_load_16_from_memory(bytes, size, &width, &height, nullptr, 1));
-        SMOLVLM_CHECK(samples, FormatError, file.name(), ": broken PNG: ", stb::stbi_failure_reason());
+    if (grey16) {
+        const Malloced<unsigned short> grey(
+            stb::stbi_load_16_from_memory(bytes.data(), size, &width, &height, nullptr, 1));
+        SMOLVLM_CHECK(grey, FormatError, file.name(), ": broken PNG: ", stb::stbi_failure_reason());
         for (std::size_t i = 0; i < bitmap.pixels.size(); ++i)
-            bitmap.pixels[i] = static_cast<std::uint8_t>(std::min<int>(samples.get()[i / 3], 255));
+            bitmap.pixels[i] = static_cast<std::uint8_t>(std::min<int>(grey.get()[i / 3], 255));
     } else {
-        const Malloced<std::uint8_t> samples(
-            stb::stbi_load_from_memory(bytes, size, &width, &height, nullptr, channels));
-        SMOLVLM_CHECK(samples, FormatError, file.name(), ": broken PNG: ", stb::stbi_failure_reason());
-        std::copy_n(samples.get(), bitmap.pixels.size(), bitmap.pixels.begin());
+        const Malloced<std::uint8_t> pixels(
+            stb::stbi_load_from_memory(bytes.data(), size, &width, &height, nullptr, bitmap.channels));
+        SMOLVLM_CHECK(pixels, FormatError, file.name(), ": broken PNG: ", stb::stbi_failure_reason());
+        std::copy_n(pixels.get(), bitmap.pixels.size(), bitmap.pixels.begin());
     }
     return bitmap;
 }

@@ -1,10 +1,10 @@
 #pragma once
-/// scan_png: what stands in a PNG around its pixels, and the same picture as a minimal PNG for the decoder.
+/// scan_png: what stands in a PNG around its pixels; minimal_png: the same picture with nothing else, for the decoder.
 ///
 /// A PNG is a signature and chunks: length, four letters, data, checksum. The minimal PNG has the header, the palette
 /// filled up to 256 colours with black (what the reference shows for indices beyond its end), the transparency if it is
-/// wanted, and the data. Checksums are verified up to the data, as the reference does; the data has a checksum of its
-/// own inside.
+/// wanted, and the data. Like the reference, scan_png refuses wrong checksums before the data, and forgives them around
+/// the data if the checksum inside it is right.
 ///
 /// Errors: FormatError naming chunk and offset. Source: W3C, Portable Network Graphics (third edition); Pillow,
 /// PngImagePlugin.py.
@@ -16,11 +16,17 @@ namespace smolvlm::detail {
 struct PngScan {
     Index width = 0, height = 0;
     unsigned depth = 0, colour = 0;  // bits a sample; 0 grey, 2 RGB, 3 palette, 4 grey and alpha, 6 RGB and alpha
-    int orientation = 1;
-    std::vector<std::uint8_t> minimal;
-    Index decoded_bytes = 0;  // of the inflated rows, at most
+    std::span<const std::uint8_t> header, palette, transparency;
+    std::vector<std::uint8_t> data;         // the packed rows
+    bool suspect = false;                   // a checksum around them is wrong: ask the one inside
+    std::optional<int> exif, profile, xmp;  // orientation in an eXIf chunk, in hexadecimal EXIF text, in XMP
 
     bool is_grey16() const { return colour == 0 && depth == 16; }
+    int orientation() const { return exif ? *exif : profile ? *profile : xmp.value_or(1); }
+    Index bits_per_pixel() const { return Index(depth) * (colour == 2 ? 3 : colour == 4 ? 2 : colour == 6 ? 4 : 1); }
+    /// At least as many bytes as the unpacked rows with their filter bytes have; interlacing adds less than as many
+    /// again.
+    Index unpacked_bytes() const { return (width * bits_per_pixel() / 8 + 2) * height * 2 + 64; }
 };
 
 inline std::uint32_t png_checksum(std::span<const std::uint8_t> bytes) {
@@ -57,112 +63,112 @@ inline std::vector<std::uint8_t> hex_profile(std::string_view text) {
     return bytes;
 }
 
-/// `inflate(bytes)` returns the text that zlib packed into them (std::string; empty when damaged or far too long).
-template <class Inflate>
-PngScan scan_png(const FileBytes& file, Alpha alpha, Index max_pixels, Inflate&& inflate) {
-    PngScan png;
-    Index at = 8;
-    const auto put32 = [&](std::uint64_t value) {
-        for (int shift = 24; shift >= 0; shift -= 8) png.minimal.push_back(static_cast<std::uint8_t>(value >> shift));
-    };
-    const auto put = [&](std::string_view type, std::span<const std::uint8_t> data, std::size_t fill = 0) {
-        put32(data.size() + fill);
-        png.minimal.insert(png.minimal.end(), type.begin(), type.end());
-        png.minimal.insert(png.minimal.end(), data.begin(), data.end());
-        png.minimal.resize(png.minimal.size() + fill + 4);  // no checksum: the decoder asks for none
-    };
-    const auto signature = file.slice(0, 8);
-    png.minimal.assign(signature.begin(), signature.end());
-    std::optional<int> exif, profile, xmp;
-    std::vector<std::uint8_t> data;
-    bool palette = false, any_data = false, after_data = false;
+inline void read_png_header(PngScan& png, const FileBytes& file, Index at, Index length, Index max_pixels) {
+    SMOLVLM_CHECK(length >= 13, FormatError, file.name(), ": broken PNG: a header of ", length, " bytes, expected 13");
+    png.header = file.slice(at, 13);
+    png.width = file.be32(at);
+    png.height = file.be32(at + 4);
+    png.depth = file.u8(at + 8);
+    png.colour = file.u8(at + 9);
+    check_image_size(file, png.width, png.height, max_pixels);
+    const unsigned d = png.depth, c = png.colour;
+    const bool known = (d == 8 && (c == 0 || c == 2 || c == 3 || c == 4 || c == 6)) ||
+                       (d == 16 && (c == 0 || c == 2 || c == 4 || c == 6)) ||
+                       ((d == 1 || d == 2 || d == 4) && (c == 0 || c == 3));
+    SMOLVLM_CHECK(known, FormatError, file.name(), ": PNG of colour type ", c, " with ", d,
+                  " bits a sample does not exist");
+}
 
-    while (true) {
-        const bool at_end = at + 8 > file.size();
-        if (at_end && any_data) break;  // the end chunk may be missing
+/// `inflate` returns the text that zlib packed into some bytes; empty when they are damaged or hold far too much.
+inline void read_png_metadata(PngScan& png, std::string_view type, std::span<const std::uint8_t> chunk,
+                              std::string (*inflate)(std::span<const std::uint8_t>)) {
+    using namespace std::string_view_literals;
+    const std::string_view text(reinterpret_cast<const char*>(chunk.data()), chunk.size());
+    constexpr auto xmp_key = "XML:com.adobe.xmp\0"sv, exif_key = "Raw profile type exif\0"sv;
+    if (type == "eXIf") {
+        png.exif = exif_orientation(chunk);
+    } else if (type == "tEXt" && text.starts_with(exif_key)) {
+        png.profile = exif_orientation(hex_profile(text.substr(exif_key.size())));
+    } else if (type == "zTXt" && text.starts_with(exif_key) && text.size() > exif_key.size()) {
+        png.profile = exif_orientation(hex_profile(inflate(chunk.subspan(exif_key.size() + 1))));  // + the method
+    } else if (type == "iTXt" && text.starts_with(xmp_key) && text.size() > xmp_key.size() + 2) {
+        // packed or not, the method, language 0, translated keyword 0, text
+        const bool packed = text[xmp_key.size()] != 0;
+        const std::size_t language_end = text.find('\0', xmp_key.size() + 2);
+        const std::size_t keyword_end = language_end == text.npos ? text.npos : text.find('\0', language_end + 1);
+        if (keyword_end == text.npos) return;
+        png.xmp = packed ? xmp_orientation(inflate(chunk.subspan(keyword_end + 1)))
+                         : xmp_orientation(text.substr(keyword_end + 1));
+    }
+}
+
+inline PngScan scan_png(const FileBytes& file, Index max_pixels,
+                        std::string (*inflate)(std::span<const std::uint8_t>)) {
+    PngScan png;
+    bool data_begun = false, data_ended = false;
+    for (Index at = 8;;) {
+        if (data_begun && at + 12 > file.size()) break;  // the reference forgives a missing end, and so do we
         const Index length = file.be32(at);
         const auto letters = file.slice(at + 4, 4);
         const std::string_view type(reinterpret_cast<const char*>(letters.data()), 4);
-        const auto is_letter = [](char c) {
-            return (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9');
-        };
-        const bool plausible = std::all_of(type.begin(), type.end(), is_letter);
-        if (!plausible && any_data) break;
-        SMOLVLM_CHECK(plausible, FormatError, file.name(), ": broken PNG: no chunk at offset ", at);
-        if (type == "IDAT" &&
-            at + 12 + length > file.size()) {  // cut short: the decoder will tell whether all rows are there
-            const auto rest = file.slice(at + 8, file.size() - at - 8);
-            data.insert(data.end(), rest.begin(), rest.begin() + std::min<std::ptrdiff_t>(length, std::ssize(rest)));
-            any_data = true;
+        const bool data = type == "IDAT" && !data_ended;
+        if (at + 12 + length > file.size() && (data || data_begun)) {
+            // Cut short: the decoder will tell whether all rows are there.
+            const auto rest = file.slice(at + 8, std::min(length, file.size() - at - 8));
+            if (data) png.data.insert(png.data.end(), rest.begin(), rest.end());
             break;
         }
-        if (any_data && at + 12 + length > file.size()) break;
         const auto chunk = file.slice(at + 8, length);
-        const std::string_view text(reinterpret_cast<const char*>(chunk.data()), chunk.size());
-        if (!any_data && type != "IDAT")
-            SMOLVLM_CHECK(file.be32(at + 8 + length) == png_checksum(file.slice(at + 4, 4 + length)), FormatError,
-                          file.name(), ": broken PNG: wrong checksum of chunk ", type, " at offset ", at);
-        SMOLVLM_CHECK(png.width > 0 || type == "IHDR", FormatError, file.name(), ": broken PNG: chunk ", type,
-                      " at offset ", at, " stands before the header");
-        if (type == "IHDR" && png.width == 0) {
-            SMOLVLM_CHECK(length >= 13, FormatError, file.name(), ": broken PNG: a header of ", length,
-                          " bytes, expected 13");
-            png.width = file.be32(at + 8);
-            png.height = file.be32(at + 12);
-            png.depth = file.u8(at + 16);
-            png.colour = file.u8(at + 17);
-            check_image_size(file, png.width, png.height, max_pixels);
-            const unsigned samples[] = {1, 0, 3, 1, 2, 0, 4};
-            const unsigned d = png.depth;
-            const bool known = png.colour <= 6 && samples[png.colour] != 0 &&
-                               (d == 8 || (d == 16 && png.colour != 3) ||
-                                ((d == 1 || d == 2 || d == 4) && (png.colour == 0 || png.colour == 3)));
-            SMOLVLM_CHECK(known, FormatError, file.name(), ": PNG of colour type ", png.colour, " with ", d,
-                          " bits a sample does not exist");
-            // The rows with their filter bytes; an interlaced picture has fewer than twice as many rows.
-            png.decoded_bytes = (png.width * Index(samples[png.colour] * d) / 8 + 2) * png.height * 2 + 64;
-            put("IHDR", chunk.first(13));
-        } else if (type == "PLTE" && png.colour == 3 && !palette) {
-            const std::size_t given = std::min<std::size_t>(chunk.size() / 3 * 3, 768);
-            put("PLTE", chunk.first(given), 768 - given);
-            palette = true;
-        } else if (type == "tRNS" && !any_data && alpha == Alpha::white) {
-            if (png.colour == 3 && palette) put("tRNS", chunk.first(std::min<std::size_t>(chunk.size(), 256)));
-            if (png.colour == 0 && png.depth < 16 && length >= 2) put("tRNS", chunk.first(2));
-            if (png.colour == 2 && length >= 6) put("tRNS", chunk.first(6));
-        } else if (type == "IDAT" && !after_data) {
-            data.insert(data.end(), chunk.begin(), chunk.end());
-            any_data = true;
-        } else if (type == "eXIf") {
-            exif = exif_orientation(chunk);
-        } else if (type == "iTXt" && text.starts_with(std::string_view("XML:com.adobe.xmp\0", 18)) &&
-                   text.size() > 20) {
-            // keyword 0, compressed?, method, language 0, translated keyword 0, text
-            std::size_t body = text.find('\0', text.find('\0', 20) + 1);
-            if (text.find('\0', 20) == text.npos || body == text.npos) body = text.size() - 1;
-            const bool packed = text[18] != 0;
-            xmp = xmp_orientation(packed ? std::string_view(inflate(chunk.subspan(body + 1))) : text.substr(body + 1));
-        } else if (type == "tEXt" && text.starts_with(std::string_view("Raw profile type exif\0", 22))) {
-            profile = exif_orientation(hex_profile(text.substr(22)));
-        } else if (type == "zTXt" && text.starts_with(std::string_view("Raw profile type exif\0", 22)) &&
-                   text.size() > 23) {
-            profile = exif_orientation(hex_profile(inflate(chunk.subspan(23))));
-        } else if (type == "IEND") {
-            break;
+        const bool intact = file.be32(at + 8 + length) == png_checksum(file.slice(at + 4, 4 + length));
+        SMOLVLM_CHECK(intact || data || data_begun, FormatError, file.name(),
+                      ": broken PNG: wrong checksum of the chunk at offset ", at);
+        SMOLVLM_CHECK(!png.header.empty() || type == "IHDR", FormatError, file.name(),
+                      ": broken PNG: the chunk at offset ", at, " stands before the header");
+        if (type == "IHDR" && png.header.empty()) read_png_header(png, file, at + 8, length, max_pixels);
+        if (type == "PLTE" && !data_begun) png.palette = chunk;
+        if (type == "tRNS" && !data_begun) png.transparency = chunk;
+        if (type == "IEND") break;
+        if (data) {
+            png.data.insert(png.data.end(), chunk.begin(), chunk.end());
+            png.suspect |= !intact;
+            data_begun = true;
+        } else {
+            data_ended = data_begun;
+            if (intact) read_png_metadata(png, type, chunk, inflate);
         }
-        after_data = any_data && type != "IDAT";
         at += 12 + length;
     }
-    SMOLVLM_CHECK(any_data, FormatError, file.name(), ": broken PNG: no picture data");
-    if (png.colour == 3 && !palette) put("PLTE", {}, 768);
-    // One byte of packed data yields at most 1032 of plain data, so a header that promises more is not believed.
-    const Index least = (png.width * Index(png.depth) + 7) / 8 * png.height / 1040;
-    SMOLVLM_CHECK(static_cast<Index>(data.size()) >= least, FormatError, file.name(), ": truncated: ", data.size(),
-                  " bytes of PNG data cannot hold ", png.width, "x", png.height, " pixels");
-    put("IDAT", data);
-    put("IEND", {});
-    png.orientation = exif ? *exif : profile ? *profile : xmp ? *xmp : 1;
+    SMOLVLM_CHECK(!png.data.empty(), FormatError, file.name(), ": broken PNG: no picture data");
+    // One packed byte yields at most 1032 plain ones, so a header that promises more is not believed.
+    SMOLVLM_CHECK(std::ssize(png.data) >= (png.width * png.bits_per_pixel() + 7) / 8 * png.height / 1040, FormatError,
+                  file.name(), ": truncated: ", png.data.size(), " bytes of PNG data cannot hold ", png.width, "x",
+                  png.height, " pixels");
     return png;
+}
+
+/// The same picture without anything else. Its checksums are zero: the decoder does not look at them.
+inline std::vector<std::uint8_t> minimal_png(const PngScan& png, bool with_transparency) {
+    std::vector<std::uint8_t> out = {0x89, 'P', 'N', 'G', '\r', '\n', 0x1a, '\n'};
+    const auto put = [&out](std::string_view type, std::span<const std::uint8_t> data, std::size_t zeros = 0) {
+        for (int shift = 24; shift >= 0; shift -= 8)
+            out.push_back(static_cast<std::uint8_t>((data.size() + zeros) >> shift));
+        out.insert(out.end(), type.begin(), type.end());
+        out.insert(out.end(), data.begin(), data.end());
+        out.resize(out.size() + zeros + 4);
+    };
+    put("IHDR", png.header);
+    if (png.colour == 3) {
+        const std::size_t given = std::min<std::size_t>(png.palette.size() / 3 * 3, 768);
+        put("PLTE", png.palette.first(given), 768 - given);
+    }
+    const std::size_t clear = png.colour == 3   ? std::min<std::size_t>(png.transparency.size(), 256)
+                              : png.colour == 0 ? 2
+                              : png.colour == 2 ? 6
+                                                : 0;
+    if (with_transparency && clear > 0 && png.transparency.size() >= clear) put("tRNS", png.transparency.first(clear));
+    put("IDAT", png.data);
+    put("IEND", {});
+    return out;
 }
 
 }  // namespace smolvlm::detail
