@@ -47,6 +47,7 @@ struct TilePlan {
         Index width, height;
         friend bool operator==(const Size&, const Size&) = default;
     };
+    Size picture{};            // as it came
     Size resized{};            // after step 1
     Size canvas{};             // after step 2: what is cut into tiles, or the one frame
     Index tile = 0;            // T
@@ -64,6 +65,7 @@ inline TilePlan plan_tiles_at(Index width, Index height, const TileRule& rule) {
     const auto whole_tiles = [T](Index n) { return (n + T - 1) / T * T; };
 
     TilePlan plan;
+    plan.picture = {width, height};
     plan.tile = T;
     Index w = width, h = height;
     if (rule.do_resize) {
