@@ -1,11 +1,12 @@
 """Full-size shapes against transformers: random weights, a short prompt with one picture frame, every logit compared.
 
-    python bench/peers/full_size_check.py --model DIR [--program build/bin/smolvlm] [--dtype f32]
+    python bench/peers/full_size_check.py --model DIR [--program build/bin/smolvlm] [--dtype f32] [--keep FOLDER]
 
 Runs `smolvlm trace` on DIR (see make_random_models.py) and transformers in float32 on the same weights, and prints per
 tensor the largest difference relative to transformers' largest magnitude, and the program's peak memory. Exits 1 above
-the tolerance. With 16-bit weights in the file both sides widen them to float32 for --dtype f32; with --dtype bf16 the
-program keeps them as they are, so its memory is the file's size and a little.
+the tolerance. Weights of 16 bits are widened exactly on both sides, and arithmetic is float32: bf16 weights cost
+accuracy when they are stored, not here. With --keep the inputs and both outputs
+stay in FOLDER, and a second run takes transformers' side from there.
 """
 import argparse
 import json
@@ -23,7 +24,7 @@ os.environ.setdefault("TQDM_DISABLE", "1")
 import torch
 from safetensors.torch import load_file, save_file
 
-TOLERANCE = {"f32": 2e-5, "f64": 2e-5, "bf16": 5e-2}
+TOLERANCE = 2e-5  # float32 sums of up to 10368 terms in another order, through up to 51 layers
 
 
 def inputs(config):
@@ -45,7 +46,7 @@ def transformers_truth(folder, given):
     model.model.connector.register_forward_hook(lambda m, i, o: out.__setitem__("connector", o.clone()))
     model.model.text_model.norm.register_forward_hook(lambda m, i, o: out.__setitem__("text.norm", o.clone()))
     out["logits"] = model(**given, use_cache=False).logits
-    return out
+    return {name: value.contiguous() for name, value in out.items()}
 
 
 def main():
@@ -53,19 +54,27 @@ def main():
     parser.add_argument("--model", required=True)
     parser.add_argument("--program", default="build/bin/smolvlm")
     parser.add_argument("--dtype", default="f32")
-    parser.add_argument("--tolerance", type=float)
+    parser.add_argument("--tolerance", type=float, default=TOLERANCE)
+    parser.add_argument("--keep", metavar="FOLDER")
     args = parser.parse_args()
     given = inputs(json.loads((pathlib.Path(args.model) / "config.json").read_text()))
-    with tempfile.TemporaryDirectory() as work:
-        save_file(given, f"{work}/in.safetensors")
-        subprocess.run([args.program, "trace", "--model", args.model, "--input", f"{work}/in.safetensors", "--output",
-                        f"{work}/out.safetensors", "--dtype", args.dtype], check=True)
+    with tempfile.TemporaryDirectory() as throw_away:
+        work = pathlib.Path(args.keep or throw_away)
+        work.mkdir(parents=True, exist_ok=True)
+        save_file(given, work / "in.safetensors")
+        # the program first: a child's peak memory counts what its parent held when it was started
+        subprocess.run([args.program, "trace", "--model", args.model, "--input", work / "in.safetensors", "--output",
+                        work / "out.safetensors", "--dtype", args.dtype], check=True)
         peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1e6
-        ours = {k: v.float() for k, v in load_file(f"{work}/out.safetensors").items() if k in ("connector", "text.norm", "logits")}
-    truth = transformers_truth(args.model, given)
-    limit = args.tolerance or TOLERANCE.get(args.dtype, 5e-2)
+        if not (work / "transformers.safetensors").exists():
+            save_file(transformers_truth(args.model, given), work / "transformers.safetensors")
+        truth = load_file(work / "transformers.safetensors")
+        ours = {k: v.float() for k, v in load_file(work / "out.safetensors").items() if k in truth}
+    limit = args.tolerance
     worst = 0.0
-    for name in ("connector", "text.norm", "logits"):
+    for name in truth:
+        if name not in ours:
+            sys.exit(f"{name}: absent from the program's trace")
         if ours[name].shape != truth[name].shape:
             sys.exit(f"{name}: shape {list(ours[name].shape)}, transformers has {list(truth[name].shape)}")
         difference = float((ours[name] - truth[name]).abs().max() / truth[name].abs().max())
