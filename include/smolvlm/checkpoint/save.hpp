@@ -10,8 +10,10 @@
 namespace smolvlm {
 
 struct SaveOptions {
-    std::optional<DType> dtype;  // F64, F32, F16 or BF16; empty: each parameter as it is held, quantised ones in F32
-    std::string copy_from;       // the folder whose tokenizer and processor files go along; empty: none do
+    // F64, F32, F16 or BF16; empty: each parameter as it is held, quantised ones in F32.
+    std::optional<DType> dtype = std::nullopt;
+    // The folder whose tokenizer and processor files go along; empty: none do.
+    std::string copy_from = {};
     int threads = default_threads();
 };
 
