@@ -38,9 +38,9 @@ class Maker:
         return (ids + (ids >= self.image_token)).tolist()
 
     def frames(self, n):
-        """[n,3,S,S] in [-1,1]: 8-bit pixels, normalised as the image processor does it."""
+        """[n,3,S,S] in [-1,1]: 8-bit pixels, normalised in one step as transformers' default image processor does."""
         pixels = torch.randint(0, 256, (n, 3, self.size, self.size), generator=self.generator)
-        return ((pixels.to(torch.float64) * (1 / 255)).to(torch.float32) - 0.5) / 0.5
+        return (pixels.to(torch.float32) - 127.5) / 127.5
 
     def sequence(self, *parts):
         """Ids from a list of word counts and 'image's."""

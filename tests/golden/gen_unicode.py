@@ -1,8 +1,8 @@
 """Part `unicode`: the character classes as the HF `tokenizers` engine sees them, as golden data (unicode_classes.json)
 and as the C++ header that the tokenizer stands on (include/smolvlm/tokenizer/unicode_tables.hpp).
 
-The engine is asked about every Unicode scalar value, which takes half a minute. No Unicode database is consulted, because
-the engine holds two of different age: its regex (letters, numbers, spaces) and its language's (digits, words).
+The engine is asked about every Unicode scalar value, which takes half a minute. No Unicode database is consulted,
+because the engine holds two of different age, of its regex (letters, numbers, spaces) and its language (digits, words).
 """
 import tokenizers
 from tokenizers import AddedToken, Tokenizer, models, pre_tokenizers
@@ -78,4 +78,5 @@ def generate():
     common.write_json("unicode_classes.json", {
         "note": r"inclusive ranges of code points; letter, number and space are \p{L}, \p{N} and \s of the byte-level "
                 "pattern; digit_split are the characters that the digit splitter sets apart; surrogates are left out",
-        "letter": ranges["letter"], "number": ranges["number"], "space": ranges["space"], "digit_split": ranges["digit"]})
+        "letter": ranges["letter"], "number": ranges["number"], "space": ranges["space"],
+        "digit_split": ranges["digit"]})
