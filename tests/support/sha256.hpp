@@ -28,7 +28,8 @@ inline std::string sha256(std::string_view bytes) {
         if (i < bytes.size()) return static_cast<unsigned char>(bytes[i]);
         if (i == bytes.size()) return 0x80;
         const std::size_t from_end = blocks * 64 - 1 - i;
-        return from_end < 8 ? static_cast<std::uint32_t>((std::uint64_t{bytes.size()} * 8 >> (8 * from_end)) & 0xFF) : 0u;
+        return from_end < 8 ? static_cast<std::uint32_t>((std::uint64_t{bytes.size()} * 8 >> (8 * from_end)) & 0xFF)
+                            : 0u;
     };
     for (std::size_t block = 0; block < blocks; ++block) {
         std::uint32_t w[64];
@@ -43,9 +44,10 @@ inline std::string sha256(std::string_view bytes) {
         }
         auto [a, b, c, d, e, f, g, h] = hash;
         for (std::size_t i = 0; i < 64; ++i) {
-            const std::uint32_t t1 = h + (std::rotr(e, 6) ^ std::rotr(e, 11) ^ std::rotr(e, 25)) + ((e & f) ^ (~e & g)) +
-                                     round_constants[i] + w[i];
-            const std::uint32_t t2 = (std::rotr(a, 2) ^ std::rotr(a, 13) ^ std::rotr(a, 22)) + ((a & b) ^ (a & c) ^ (b & c));
+            const std::uint32_t t1 = h + (std::rotr(e, 6) ^ std::rotr(e, 11) ^ std::rotr(e, 25)) +
+                                     ((e & f) ^ (~e & g)) + round_constants[i] + w[i];
+            const std::uint32_t t2 =
+                (std::rotr(a, 2) ^ std::rotr(a, 13) ^ std::rotr(a, 22)) + ((a & b) ^ (a & c) ^ (b & c));
             h = g, g = f, f = e, e = d + t1, d = c, c = b, b = a, a = t1 + t2;
         }
         const std::array<std::uint32_t, 8> add{a, b, c, d, e, f, g, h};

@@ -20,8 +20,9 @@ std::string split(const std::vector<AddedToken>& tokens, const std::string& text
     AddedTokens added;
     for (const auto& one : tokens) added.insert(one);
     std::string result;
-    added.split(text, [&](std::size_t begin, std::size_t end) { result += text.substr(begin, end - begin); },
-                [&](const AddedToken& found) { result += '[' + std::to_string(found.id) + ']'; });
+    added.split(
+        text, [&](std::size_t begin, std::size_t end) { result += text.substr(begin, end - begin); },
+        [&](const AddedToken& found) { result += '[' + std::to_string(found.id) + ']'; });
     return result;
 }
 
@@ -58,15 +59,17 @@ TEST_CASE("added tokens: single_word matches only where no word character touche
 }
 
 TEST_CASE("added tokens: without stripping, the pieces joined are the text, whatever the bytes") {
-    const std::vector<AddedToken> tokens{token(0, "<image>"), token(1, "<|im_start|>"), token(2, " "), token(3, "\xC2")};
+    const std::vector<AddedToken> tokens{token(0, "<image>"), token(1, "<|im_start|>"), token(2, " "),
+                                         token(3, "\xC2")};
     AddedTokens added;
     for (const auto& one : tokens) added.insert(one);
     Random random(6);
     for (int i = 0; i < 2000; ++i) {
         const std::string text = i % 2 ? testing::random_bytes(random, 40) : testing::random_text(random, 20);
         std::string joined;
-        added.split(text, [&](std::size_t begin, std::size_t end) { joined += text.substr(begin, end - begin); },
-                    [&](const AddedToken& found) { joined += found.content; });
+        added.split(
+            text, [&](std::size_t begin, std::size_t end) { joined += text.substr(begin, end - begin); },
+            [&](const AddedToken& found) { joined += found.content; });
         CHECK(joined == text);
     }
 }

@@ -11,16 +11,17 @@ using testing::error_of;
 namespace {
 
 const std::string smolvlm_jinja =
-    "<|im_start|>{% for message in messages %}{{message['role'] | capitalize}}{% if message['content'][0]['type'] == 'image' %}"
-    "{{':'}}{% else %}{{': '}}{% endif %}{% for line in message['content'] %}{% if line['type'] == 'text' %}{{line['text']}}"
+    "<|im_start|>{% for message in messages %}{{message['role'] | capitalize}}"
+    "{% if message['content'][0]['type'] == 'image' %}{{':'}}{% else %}{{': '}}{% endif %}"
+    "{% for line in message['content'] %}{% if line['type'] == 'text' %}{{line['text']}}"
     "{% elif line['type'] == 'image' %}{{ '<image>' }}{% endif %}{% endfor %}<end_of_utterance>\n{% endfor %}"
     "{% if add_generation_prompt %}{{ 'Assistant:' }}{% endif %}";
 
 const std::string chatml_jinja =
-    "{% for message in messages %}{% if loop.first and messages[0]['role'] != 'system' %}{{ '<|im_start|>system\nYou are a "
-    "helpful AI assistant named SmolLM, trained by Hugging Face<|im_end|>\n' }}{% endif %}{{'<|im_start|>' + message['role'] + "
-    "'\n' + message['content'] + '<|im_end|>' + '\n'}}{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}"
-    "{% endif %}";
+    "{% for message in messages %}{% if loop.first and messages[0]['role'] != 'system' %}{{ '<|im_start|>system\n"
+    "You are a helpful AI assistant named SmolLM, trained by Hugging Face<|im_end|>\n' }}{% endif %}"
+    "{{'<|im_start|>' + message['role'] + '\n' + message['content'] + '<|im_end|>' + '\n'}}{% endfor %}"
+    "{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}";
 
 const ContentPart picture{ContentPart::image, "cat.png"};
 
@@ -40,7 +41,8 @@ TEST_CASE("chat: one start, a capital, a space unless an image comes first, and 
     CHECK(chat.render({{"user", {{ContentPart::text, "What?"}, picture, picture}}}, false) ==
           "<|im_start|>User: What?<image><image><end_of_utterance>\n");
     CHECK(chat.render({{"system", "Be brief."}, {"user", "Hi"}, {"assistant", " Yo"}, {"user", "?"}}) ==
-          "<|im_start|>System: Be brief.<end_of_utterance>\nUser: Hi<end_of_utterance>\nAssistant:  Yo<end_of_utterance>\n"
+          "<|im_start|>System: Be brief.<end_of_utterance>\nUser: Hi<end_of_utterance>\n"
+          "Assistant:  Yo<end_of_utterance>\n"
           "User: ?<end_of_utterance>\nAssistant:");
     CHECK(chat.render({}) == "<|im_start|>Assistant:");
 }
@@ -72,8 +74,8 @@ TEST_CASE("chat: the known Jinja programs are recognised, with whatever start an
     chat = ChatTemplate::from_jinja(replaced(smolvlm_jinja, "<|im_start|>", "<|begin_of_text|>"), "t");
     CHECK(chat.render({{"user", "Hi"}}) == "<|begin_of_text|>User: Hi<end_of_utterance>\nAssistant:");
     // A video line, as transformers' built-in template has; other spacing; line breaks written as escapes.
-    CHECK_NOTHROW(ChatTemplate::from_jinja(replaced(smolvlm_jinja, "{{ '<image>' }}",
-                                                    "{{ '<image>' }}{% elif line['type'] == 'video' %}{{ '<video>' }}"), "t"));
+    const std::string video = "{{ '<image>' }}{% elif line['type'] == 'video' %}{{ '<video>' }}";
+    CHECK_NOTHROW(ChatTemplate::from_jinja(replaced(smolvlm_jinja, "{{ '<image>' }}", video), "t"));
     CHECK_NOTHROW(ChatTemplate::from_jinja(replaced(smolvlm_jinja, "{{':'}}", "{{ \":\" }}") + "\n", "t"));
     chat = ChatTemplate::from_jinja(replaced(chatml_jinja, "system\nYou", "system\\nYou"), "t");
     CHECK(contains(chat.render({{"user", "Hi"}}), "<|im_start|>system\nYou are"));
@@ -95,6 +97,7 @@ TEST_CASE("chat: any other Jinja program is refused, and the message names what 
 }
 
 TEST_CASE("chat: a message without content is refused") {
-    const std::string error = error_of([] { ChatTemplate::smolvlm().render({{"user", "Hi"}, {"assistant", std::vector<ContentPart>{}}}); });
+    const Conversation silent{{"user", "Hi"}, {"assistant", std::vector<ContentPart>{}}};
+    const std::string error = error_of([&] { ChatTemplate::smolvlm().render(silent); });
     CHECK(contains(error, "message 2 of 2 (role 'assistant') has no content"));
 }

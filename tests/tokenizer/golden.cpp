@@ -21,8 +21,10 @@ namespace {
 /// The value of `key`, or of the keys after it when it is absent.
 template <class T, class... Keys>
 T first_of(const Json& json, const char* key, Keys... more) {
-    if constexpr (sizeof...(Keys) == 0) return json.at(key).get<T>();
-    else return json.contains(key) ? json.at(key).get<T>() : first_of<T>(json, more...);
+    if constexpr (sizeof...(Keys) == 0)
+        return json.at(key).get<T>();
+    else
+        return json.contains(key) ? json.at(key).get<T>() : first_of<T>(json, more...);
 }
 
 /// The hash of ids as little-endian 32-bit numbers.
@@ -107,7 +109,8 @@ TEST_CASE("golden: every Unicode scalar value is tokenized as in HF tokenizers")
     const auto pattern = golden.at("pattern").get<std::string>();
     const auto filled = [&](char32_t c) {
         std::string text = pattern;
-        for (std::size_t at = text.find("{c}"); at != text.npos; at = text.find("{c}", at)) text.replace(at, 3, testing::utf8(c));
+        for (std::size_t at = text.find("{c}"); at != text.npos; at = text.find("{c}", at))
+            text.replace(at, 3, testing::utf8(c));
         return text;
     };
     // At every border of a character class, id by id ...
@@ -134,13 +137,16 @@ TEST_CASE("golden: every Unicode scalar value is tokenized as in HF tokenizers")
 TEST_CASE("golden: conversations become the prompts and ids that transformers makes of them") {
     const Json golden = golden_json("prompts.json");
     const auto chat = ChatTemplate::from_jinja(
-        golden_json("processor_learned/chat_template.json").at("chat_template").get<std::string>(), "chat_template.json");
+        golden_json("processor_learned/chat_template.json").at("chat_template").get<std::string>(),
+        "chat_template.json");
     REQUIRE(golden.size() >= 30);
     for (const Json& c : golden) {
-        const std::string rendered = chat.render(conversation_of(c.at("messages")), c.at("add_generation_prompt").get<bool>());
+        const std::string rendered =
+            chat.render(conversation_of(c.at("messages")), c.at("add_generation_prompt").get<bool>());
         CHECK(rendered == c.at("rendered").get<std::string>());
         std::vector<ImageLayout> images;
-        for (const Json& layout : c.at("rows_cols")) images.push_back({layout.at(0).get<Index>(), layout.at(1).get<Index>()});
+        for (const Json& layout : c.at("rows_cols"))
+            images.push_back({layout.at(0).get<Index>(), layout.at(1).get<Index>()});
         const std::string expanded = expand_image_tokens(rendered, images, c.at("image_seq_len").get<Index>());
         CHECK(sha256(expanded) == c.at("expanded_sha256").get<std::string>());
         const Ids ids = learned_tokenizer().encode(expanded), string_ids = string_tokenizer().encode(expanded);

@@ -34,7 +34,8 @@ TEST_CASE("image prompt: tiles come row by row, each row ends its line, the glob
     CHECK(expand("<image>", {{2, 1}}, 1) ==
           "<fake_token_around_image><row_1_col_1><image>\n<fake_token_around_image><row_2_col_1><image>\n\n"
           "<fake_token_around_image><global-img><image><fake_token_around_image>");
-    CHECK(contains(expand("<image>", {{1, 2}}, 1), "<row_1_col_1><image><fake_token_around_image><row_1_col_2><image>\n\n<fake"));
+    CHECK(contains(expand("<image>", {{1, 2}}, 1),
+                   "<row_1_col_1><image><fake_token_around_image><row_1_col_2><image>\n\n<fake"));
 }
 
 TEST_CASE("image prompt: images are replaced in order, everything else stays") {
@@ -47,14 +48,16 @@ TEST_CASE("image prompt: there are as many image tokens as frames times features
     for (Index rows = 1; rows <= 6; ++rows)
         for (Index cols = 1; cols <= 6; ++cols) {
             const ImageLayout layout{rows, cols};
-            CHECK(count(expand("x<image>y", {layout}, 64), "<image>") == static_cast<std::size_t>(layout.frames() * 64));
+            CHECK(count(expand("x<image>y", {layout}, 64), "<image>") ==
+                  static_cast<std::size_t>(layout.frames() * 64));
             CHECK(count(image_text(layout, 64), "<row_") == static_cast<std::size_t>(rows * cols));
         }
     CHECK(ImageLayout{0, 0}.frames() == 1);
 }
 
 TEST_CASE("image prompt: places and images must be equally many, and the message says both numbers") {
-    CHECK(contains(error_of([] { expand("<image> and <image>", {{0, 0}}); }), "has 2 times '<image>', but there are 1 images"));
+    CHECK(contains(error_of([] { expand("<image> and <image>", {{0, 0}}); }),
+                   "has 2 times '<image>', but there are 1 images"));
     CHECK(contains(error_of([] { expand("nothing", {{0, 0}}); }), "has 0 times '<image>', but there are 1 images"));
 }
 

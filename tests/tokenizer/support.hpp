@@ -38,12 +38,18 @@ inline std::string utf8(char32_t c) {
 
 /// Pieces that make trouble together: contractions, kinds of space, digits of many scripts, marks, emoji, half tokens.
 inline std::string random_text(smolvlm::Random& random, std::uint32_t max_pieces) {
+    // clang-format off
     static const std::vector<std::string> pieces{
-        " ",  "  ", "\t", "\n", "\r\n", "'s", "'ll", "'", "don't", "a",  "the", " of", "1",  "42", ".", "...", "!?", "<image>",
-        "<|im_start|>", "<row_1_col_1>", "<row_", "<|im_", "\xC2\xA0", "\xE3\x80\x80", "\xE2\x80\x8D", "\xCC\x81", "\xC2\xBD",
-        "\xD9\xA3", "\xE0\xA5\xA7", "\xC3\xA9", "\xE4\xBD\xA0\xE5\xA5\xBD", "\xF0\x9F\x98\x80", "\xD8\xB9\xD8\xB1", "\xC2\xB2"};
+        " ", "  ", "\t", "\n", "\r\n", "\xC2\xA0", "\xE3\x80\x80",               // no-break and ideographic space
+        "'s", "'ll", "'", "don't", "a", "the", " of", "\xC3\xA9", "\xCC\x81",    // e acute, a combining acute
+        "\xE4\xBD\xA0\xE5\xA5\xBD", "\xD8\xB9\xD8\xB1",                          // Chinese, Arabic
+        "1", "42", "\xC2\xBD", "\xC2\xB2", "\xD9\xA3", "\xE0\xA5\xA7",           // a half, squared, other digits
+        ".", "...", "!?", "\xF0\x9F\x98\x80", "\xE2\x80\x8D",                    // an emoji, a joiner
+        "<image>", "<|im_start|>", "<row_1_col_1>", "<row_", "<|im_"};
+    // clang-format on
     std::string text;
-    for (std::uint32_t n = random.below(max_pieces + 1); n > 0; --n) text += pieces[random.below(static_cast<std::uint32_t>(pieces.size()))];
+    for (std::uint32_t n = random.below(max_pieces + 1); n > 0; --n)
+        text += pieces[random.below(static_cast<std::uint32_t>(pieces.size()))];
     return text;
 }
 

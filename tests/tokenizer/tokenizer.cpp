@@ -16,11 +16,13 @@ using testing::string_tokenizer;
 
 namespace {
 
+const std::string space = "\xC4\xA0";  // as the byte-level alphabet writes it
+
 /// a, b, c, a space, "ab", " ab" and the added "<x>".
 TokenizerSpec small_spec() {
     TokenizerSpec spec;
-    spec.vocab = {"a", "b", "c", "\xC4\xA0", "ab", "\xC4\xA0" "ab"};
-    spec.merges = {{"a", "b"}, {"\xC4\xA0", "ab"}};
+    spec.vocab = {"a", "b", "c", space, "ab", space + "ab"};
+    spec.merges = {{"a", "b"}, {space, "ab"}};
     AddedToken x;
     x.id = 6;
     x.content = "<x>";
@@ -46,10 +48,10 @@ TEST_CASE("tokenizer: words merge, added tokens are found whole") {
     CHECK(tokenizer.decode(Ids{4, 5, 6, 2}, true) == "ab abc");
     CHECK(tokenizer.vocab_size() == 7);
     CHECK(tokenizer.id_of("<x>") == 6);
-    CHECK(tokenizer.id_of("\xC4\xA0" "ab") == 5);
+    CHECK(tokenizer.id_of(space + "ab") == 5);
     CHECK_FALSE(tokenizer.id_of(" ab"));
     CHECK_FALSE(tokenizer.id_of(""));
-    CHECK(tokenizer.token_of(5) == "\xC4\xA0" "ab");
+    CHECK(tokenizer.token_of(5) == space + "ab");
     CHECK(tokenizer.token_of(7).empty());
     CHECK(tokenizer.token_of(-1).empty());
     CHECK(tokenizer.is_special(6));
@@ -60,9 +62,9 @@ TEST_CASE("tokenizer: the caller can ask which bytes were dropped") {
     EncodeReport report;
     CHECK(learned_tokenizer().encode("=\x04=", &report) == learned_tokenizer().encode("=="));
     CHECK(report.dropped == std::vector<std::size_t>{1});
-    CHECK(learned_tokenizer().decode(learned_tokenizer().encode("th\x04" "e")) == "the");
+    CHECK(learned_tokenizer().decode(learned_tokenizer().encode("th\004e")) == "the");
     report = {};
-    learned_tokenizer().encode("<image>\x06" " \xFF<image>plain", &report);
+    learned_tokenizer().encode("<image>\006 \377<image>plain", &report);
     CHECK(report.dropped == std::vector<std::size_t>{7, 9});
     report = {};
     learned_tokenizer().encode("plain", &report);
@@ -72,7 +74,8 @@ TEST_CASE("tokenizer: the caller can ask which bytes were dropped") {
 TEST_CASE("tokenizer: SmolLM2 has a token for all but 21 bytes") {
     std::string missing;
     for (int byte = 0; byte < 256; ++byte)
-        if (learned_tokenizer().encode(std::string(1, static_cast<char>(byte))).empty()) missing += static_cast<char>(byte);
+        if (learned_tokenizer().encode(std::string(1, static_cast<char>(byte))).empty())
+            missing += static_cast<char>(byte);
     CHECK(missing == "\x04\x06\x13\x14\x16\x1d\xc0\xc1\xf1\xf2\xf5\xf6\xf7\xf8\xf9\xfa\xfb\xfc\xfd\xfe\xff");
 }
 
@@ -164,10 +167,13 @@ TEST_CASE("tokenizer: parts that contradict each other are refused with a senten
     CHECK(error([](TokenizerSpec&) {}).empty());
     CHECK(contains(error([](TokenizerSpec& s) { s.vocab.clear(); }), "t.json: the vocabulary is empty"));
     CHECK(contains(error([](TokenizerSpec& s) { s.vocab[2] = "a"; }), "the token 'a' has two ids, 0 and 2"));
-    CHECK(contains(error([](TokenizerSpec& s) { s.merges[0].second = "z"; }), "merge 0 ('a' with 'z'): 'z' is not in the vocabulary"));
-    CHECK(contains(error([](TokenizerSpec& s) { s.merges.push_back({"a", "c"}); }), "merge 2 ('a' with 'c'): 'ac' is not in"));
+    CHECK(contains(error([](TokenizerSpec& s) { s.merges[0].second = "z"; }),
+                   "merge 0 ('a' with 'z'): 'z' is not in the vocabulary"));
+    CHECK(contains(error([](TokenizerSpec& s) { s.merges.push_back({"a", "c"}); }),
+                   "merge 2 ('a' with 'c'): 'ac' is not in"));
     CHECK(contains(error([](TokenizerSpec& s) { s.merges.push_back({"", "c"}); }), "'' is not in the vocabulary"));
-    CHECK(contains(error([](TokenizerSpec& s) { s.added_tokens[0].id = 4; }), "'<x>' has the id 4, but that is the id of 'ab'"));
+    CHECK(contains(error([](TokenizerSpec& s) { s.added_tokens[0].id = 4; }),
+                   "'<x>' has the id 4, but that is the id of 'ab'"));
     CHECK(contains(error([](TokenizerSpec& s) { s.added_tokens[0].content = "ab"; }), "but the vocabulary gives it 4"));
     CHECK(contains(error([](TokenizerSpec& s) { s.added_tokens[0].id = -1; }), "has the id -1, expected one from 0"));
     CHECK(contains(error([](TokenizerSpec& s) { s.added_tokens[0].id = 2000000000; }), "has the id 2000000000"));

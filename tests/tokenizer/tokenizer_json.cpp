@@ -51,32 +51,40 @@ TEST_CASE("tokenizer.json: tokenizers of another kind are refused with a sentenc
     CHECK(error_after([](Json& j) { j["post_processor"] = {{"type", "ByteLevel"}}; }).empty());
     CHECK(contains(error_after([](Json& j) { j["model"]["type"] = "WordPiece"; }), "kind 'WordPiece', expected 'BPE'"));
     CHECK(contains(error_after([](Json& j) { j["model"] = {{"type", "Unigram"}}; }), "kind 'Unigram'"));
-    CHECK(contains(error_after([](Json& j) { j["normalizer"] = {{"type", "NFC"}}; }), "\"normalizer\" is 'NFC', expected null"));
-    CHECK(contains(error_after([](Json& j) { j["decoder"] = nullptr; }), "\"decoder\" is 'null', expected 'ByteLevel'"));
-    CHECK(contains(error_after([](Json& j) { j["post_processor"] = {{"type", "TemplateProcessing"}}; }), "'TemplateProcessing'"));
+    CHECK(contains(error_after([](Json& j) { j["normalizer"] = {{"type", "NFC"}}; }),
+                   "\"normalizer\" is 'NFC', expected null"));
+    CHECK(contains(error_after([](Json& j) { j["decoder"] = nullptr; }),
+                   "\"decoder\" is 'null', expected 'ByteLevel'"));
+    CHECK(contains(error_after([](Json& j) { j["post_processor"] = {{"type", "TemplateProcessing"}}; }),
+                   "'TemplateProcessing'"));
     CHECK(contains(error_after([](Json& j) { j["pre_tokenizer"] = nullptr; }), "pre_tokenizer: is 'null'"));
-    CHECK(contains(error_after([](Json& j) { j["pre_tokenizer"] = {{"type", "Metaspace"}}; }), "is 'Metaspace', expected"));
+    CHECK(contains(error_after([](Json& j) { j["pre_tokenizer"] = {{"type", "Metaspace"}}; }),
+                   "is 'Metaspace', expected"));
     CHECK(contains(error_after([](Json& j) { j["pre_tokenizer"]["pretokenizers"][0]["individual_digits"] = false; }),
                    "\"individual_digits\" is false, only true is supported"));
     CHECK(contains(error_after([](Json& j) { j["pre_tokenizer"]["pretokenizers"][1]["add_prefix_space"] = true; }),
                    "\"add_prefix_space\" is true"));
     CHECK(contains(error_after([](Json& j) { j["model"]["byte_fallback"] = true; }), "\"byte_fallback\" is true"));
-    CHECK(contains(error_after([](Json& j) { j["model"]["unk_token"] = "<unk>"; }), "\"unk_token\" is the string \"<unk>\""));
+    CHECK(contains(error_after([](Json& j) { j["model"]["unk_token"] = "<unk>"; }),
+                   "\"unk_token\" is the string \"<unk>\""));
     CHECK(contains(error_after([](Json& j) { j["model"]["dropout"] = 0.1; }), "\"dropout\" is the number 0.1"));
 }
 
 TEST_CASE("tokenizer.json: damaged files are refused with the place of the damage") {
     CHECK(contains(error_after([](Json& j) { j = Json::array(); }), "t.json"));
     CHECK(contains(error_after([](Json& j) { j.erase("model"); }), "\"model\" is missing"));
-    CHECK(contains(error_after([](Json& j) { j["model"]["vocab"] = 3; }), "\"vocab\" is the number 3, expected an object"));
+    CHECK(contains(error_after([](Json& j) { j["model"]["vocab"] = 3; }),
+                   "\"vocab\" is the number 3, expected an object"));
     CHECK(contains(error_after([](Json& j) { j["model"]["vocab"]["a"] = -1; }), "'a' has the id -1"));
-    CHECK(contains(error_after([](Json& j) { j["model"]["vocab"]["a"] = 1ull << 62; }), "'a' has the id 4611686018427387904"));
+    CHECK(contains(error_after([](Json& j) { j["model"]["vocab"]["a"] = 1ull << 62; }),
+                   "'a' has the id 4611686018427387904"));
     CHECK(contains(error_after([](Json& j) { j["model"]["vocab"]["a"] = "x"; }), "the id of 'a' is the string"));
     CHECK(contains(error_after([](Json& j) { j["model"]["vocab"]["a"] = 1; }), "both have the id 1"));
     CHECK(contains(error_after([](Json& j) { j["model"]["vocab"] = Json::object(); }), "the vocabulary is empty"));
     CHECK(contains(error_after([](Json& j) { j["model"]["merges"][0] = 5; }), "merge 0 is the number 5"));
     CHECK(contains(error_after([](Json& j) { j["model"]["merges"][0] = "ab"; }), "expected two tokens with one space"));
-    CHECK(contains(error_after([](Json& j) { j["model"]["merges"][0] = "a b c"; }), "expected two tokens with one space"));
+    CHECK(contains(error_after([](Json& j) { j["model"]["merges"][0] = "a b c"; }),
+                   "expected two tokens with one space"));
     CHECK(contains(error_after([](Json& j) { j["model"]["merges"][0] = "a z"; }), "'z' is not in the vocabulary"));
     CHECK(contains(error_after([](Json& j) { j["added_tokens"] = 1; }), "\"added_tokens\" is the number 1"));
     CHECK(contains(error_after([](Json& j) { j["added_tokens"][0].erase("content"); }), "\"content\" is missing"));
@@ -92,7 +100,8 @@ TEST_CASE("tokenizer.json: any cut or flipped byte of a file gives a tokenizer o
         if (i >= good.size())
             for (int n = 0; n < 3; ++n)
                 bad[random.below(static_cast<std::uint32_t>(bad.size()))] = static_cast<char>(random.below(256));
-        refused += !testing::error_of([&] { Tokenizer(parse_tokenizer_json(parse_json(bad, "t.json"), "t.json")); }).empty();
+        refused +=
+            !testing::error_of([&] { Tokenizer(parse_tokenizer_json(parse_json(bad, "t.json"), "t.json")); }).empty();
     }
     CHECK(refused >= static_cast<int>(good.size()));
 }
@@ -100,7 +109,8 @@ TEST_CASE("tokenizer.json: any cut or flipped byte of a file gives a tokenizer o
 TEST_CASE("tokenizer.json: errors name the file") {
     const testing::TempDir dir;
     const std::string path = dir.write("tokenizer.json", R"({"model": {"type": "WordPiece"}})");
-    CHECK(contains(testing::error_of([&] { load_tokenizer_json(path); }), path + ": the tokenizer is of the kind 'WordPiece'"));
+    CHECK(contains(testing::error_of([&] { load_tokenizer_json(path); }),
+                   path + ": the tokenizer is of the kind 'WordPiece'"));
     CHECK(contains(testing::error_of([&] { load_tokenizer_json(dir / "absent.json"); }), dir / "absent.json"));
 }
 

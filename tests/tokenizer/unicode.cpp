@@ -34,13 +34,13 @@ TEST_CASE("utf8: every scalar value comes back from its bytes, and no other valu
 TEST_CASE("utf8: what is no character becomes U+FFFD once per maximal subpart, as in Rust and Python") {
     const std::string r = "\xEF\xBF\xBD";
     CHECK(made_valid("a\x80z") == "a" + r + "z");
-    CHECK(made_valid("\xC0\xAF") == r + r);                          // overlong
-    CHECK(made_valid("\xE0\x80\xAF") == r + r + r);                  // overlong
-    CHECK(made_valid("\xED\xA0\x80") == r + r + r);                  // a surrogate
-    CHECK(made_valid("\xF4\x90\x80\x80") == r + r + r + r);          // past U+10FFFF
-    CHECK(made_valid("\xF1\x80\x80\x41") == r + "A");                // three bytes of four
+    CHECK(made_valid("\xC0\xAF") == r + r);                  // overlong
+    CHECK(made_valid("\xE0\x80\xAF") == r + r + r);          // overlong
+    CHECK(made_valid("\xED\xA0\x80") == r + r + r);          // a surrogate
+    CHECK(made_valid("\xF4\x90\x80\x80") == r + r + r + r);  // past U+10FFFF
+    CHECK(made_valid("\xF1\x80\x80\x41") == r + "A");        // three bytes of four
     CHECK(made_valid("\xE1\x80\xE2\xF0\x91\x92\xF1\xBF\x41") == r + r + r + r + "A");
-    CHECK(made_valid("\xE4\xBD") == r);                              // cut off at the end
+    CHECK(made_valid("\xE4\xBD") == r);  // cut off at the end
     CHECK(made_valid("\xFF\xFE\xC3\xA9") == r + r + "\xC3\xA9");
 }
 
@@ -73,7 +73,9 @@ TEST_CASE("char_classes: every scalar value has the classes that the reference e
     const Json golden = testing::golden_json("unicode_classes.json");
     const std::pair<const char*, CharClass> classes[] = {
         {"letter", letter_class}, {"number", number_class}, {"space", space_class}, {"digit_split", digit_class}};
-    for (const auto& [name, char_class] : classes) {
+    for (const auto& named : classes) {
+        const char* const name = named.first;
+        const CharClass char_class = named.second;
         std::vector<bool> expected(0x110000);
         for (const Json& range : golden.at(name))
             for (auto c = range.at(0).get<std::size_t>(); c <= range.at(1).get<std::size_t>(); ++c) expected[c] = true;

@@ -1,13 +1,15 @@
 #pragma once
 /// Where a TokenizerSpec comes from: the tokenizer.json of an HF folder, or the vocabulary inside a GGUF file.
 ///
-/// tokenizer.json alone says how text is cut. (tokenizer_config.json may name a class that transformers gives rules of its
-/// own; those are not followed.) Every kind of tokenizer but byte-level BPE with GPT-2's words is refused with a sentence.
+/// tokenizer.json alone says how text is cut. (tokenizer_config.json may name a class that transformers gives rules of
+/// its own; those are not followed.) Every tokenizer but byte-level BPE with GPT-2's words is refused with a sentence.
 
 #include <cstdint>
 #include <span>
 #include <string>
 #include <string_view>
+#include <utility>
+#include <vector>
 
 #include <smolvlm/io/json.hpp>
 #include <smolvlm/tokenizer/tokenizer.hpp>
@@ -25,7 +27,8 @@ inline std::string stage_type(const Json& json, const char* key, std::string_vie
 /// The boolean `key` of a stage must be absent or have the one value that is supported.
 inline void require_flag(const Json& stage, const char* key, bool expected, std::string_view where) {
     const bool value = get_or<bool>(stage, key, where, expected);
-    SMOLVLM_CHECK(value == expected, FormatError, where, ": \"", key, "\" is ", value, ", only ", expected, " is supported");
+    SMOLVLM_CHECK(value == expected, FormatError, where, ": \"", key, "\" is ", value, ", only ", expected,
+                  " is supported");
 }
 
 /// Digits (singly) then ByteLevel, or ByteLevel alone. Returns whether digits are split.
@@ -61,8 +64,8 @@ inline std::pair<std::string, std::string> read_merge(const Json& merge, std::si
                   ", expected a string or an array of two strings");
     const auto& text = merge.get_ref<const std::string&>();
     const std::size_t space = text.find(' ');
-    SMOLVLM_CHECK(space != text.npos && text.find(' ', space + 1) == text.npos, FormatError, where, ": merge ", rank, " is ",
-                  describe(merge), ", expected two tokens with one space between them");
+    SMOLVLM_CHECK(space != text.npos && text.find(' ', space + 1) == text.npos, FormatError, where, ": merge ", rank,
+                  " is ", describe(merge), ", expected two tokens with one space between them");
     return {text.substr(0, space), text.substr(space + 1)};
 }
 
@@ -89,11 +92,12 @@ inline TokenizerSpec parse_tokenizer_json(const Json& json, std::string_view fil
     const std::string where = join(file, ": model");
     // Files of the first years name no type when the model is BPE.
     const auto type = get_or<std::string>(model, "type", where, "BPE");
-    SMOLVLM_CHECK(type == "BPE", FormatError, file, ": the tokenizer is of the kind '", type, "', expected 'BPE' (byte-level)");
+    SMOLVLM_CHECK(type == "BPE", FormatError, file, ": the tokenizer is of the kind '", type,
+                  "', expected 'BPE' (byte-level)");
     const auto require_stage = [&](const char* key, std::string_view allowed) {
         const std::string found = detail::stage_type(json, key, file);
-        SMOLVLM_CHECK(found == "null" || found == allowed, FormatError, file, ": \"", key, "\" is '", found, "', expected ",
-                      allowed.empty() ? "" : join("'", allowed, "' or "), "null");
+        SMOLVLM_CHECK(found == "null" || found == allowed, FormatError, file, ": \"", key, "\" is '", found,
+                      "', expected ", allowed.empty() ? "" : join("'", allowed, "' or "), "null");
     };
     require_stage("normalizer", "");
     require_stage("post_processor", "ByteLevel");  // of no effect on ids
@@ -101,8 +105,8 @@ inline TokenizerSpec parse_tokenizer_json(const Json& json, std::string_view fil
                   detail::stage_type(json, "decoder", file), "', expected 'ByteLevel'");
     for (const char* key : {"dropout", "unk_token", "continuing_subword_prefix", "end_of_word_suffix"}) {
         const Json* const value = find(model, key, where);
-        SMOLVLM_CHECK(!value || (value->is_string() && value->get_ref<const std::string&>().empty()), FormatError, where, ": \"",
-                      key, "\" is ", value ? detail::describe(*value) : "", ", only null is supported");
+        SMOLVLM_CHECK(!value || (value->is_string() && value->get_ref<const std::string&>().empty()), FormatError,
+                      where, ": \"", key, "\" is ", value ? detail::describe(*value) : "", ", only null is supported");
     }
     for (const char* key : {"byte_fallback", "ignore_merges"}) detail::require_flag(model, key, false, where);
 
@@ -110,8 +114,8 @@ inline TokenizerSpec parse_tokenizer_json(const Json& json, std::string_view fil
     spec.split_digits = detail::read_pre_tokenizer(json, file);
     for (const auto& [token, value] : get_object(model, "vocab", where).items()) {
         const Index id = value_as<Index>(value, join("the id of '", token, "'"), where);
-        SMOLVLM_CHECK(id >= 0 && id < Tokenizer::max_ids, FormatError, where, ": the token '", token, "' has the id ", id,
-                      ", expected one from 0 to ", Tokenizer::max_ids - 1);
+        SMOLVLM_CHECK(id >= 0 && id < Tokenizer::max_ids, FormatError, where, ": the token '", token, "' has the id ",
+                      id, ", expected one from 0 to ", Tokenizer::max_ids - 1);
         const auto i = static_cast<std::size_t>(id);
         if (i >= spec.vocab.size()) spec.vocab.resize(i + 1);
         SMOLVLM_CHECK(spec.vocab[i].empty(), FormatError, where, ": the tokens '", spec.vocab[i], "' and '", token,
@@ -126,14 +130,14 @@ inline TokenizerSpec parse_tokenizer_json(const Json& json, std::string_view fil
     return spec;
 }
 
-/// Reads the tokenizer.json at `path`. Throws ValueError when it cannot be read, FormatError when it is of another kind.
+/// Reads the tokenizer.json at `path`. Throws ValueError when it cannot be read, FormatError when it is none of ours.
 inline Tokenizer load_tokenizer_json(const std::string& path) {
     constexpr Index max_bytes = 256 << 20;
     return Tokenizer(parse_tokenizer_json(parse_json(read_text_file(path, max_bytes), path), path), path);
 }
 
-/// The same from a GGUF's tokenizer.ggml.{tokens,merges,token_type} and its tokenizer.ggml.{model,pre}. Control tokens (type
-/// 3) are special; they and the user-defined ones (4) are matched whole. Throws FormatError.
+/// The same from a GGUF's tokenizer.ggml.{tokens,merges,token_type} and its tokenizer.ggml.{model,pre}. Control tokens
+/// (type 3) are special; they and the user-defined ones (4) are matched whole. Throws FormatError.
 inline TokenizerSpec spec_from_gguf_arrays(std::span<const std::string> tokens, std::span<const std::string> merges,
                                            std::span<const std::int32_t> token_types, std::string_view model = "gpt2",
                                            std::string_view pre = "smollm", std::string_view file = "tokenizer") {
@@ -142,7 +146,8 @@ inline TokenizerSpec spec_from_gguf_arrays(std::span<const std::string> tokens, 
     SMOLVLM_CHECK(pre == "smollm" || pre == "gpt-2", FormatError, file, ": tokenizer.ggml.pre is '", pre,
                   "', expected 'smollm' or 'gpt-2'");
     SMOLVLM_CHECK(token_types.size() == tokens.size(), FormatError, file, ": tokenizer.ggml.token_type has ",
-                  token_types.size(), " entries and tokenizer.ggml.tokens ", tokens.size(), "; the numbers must be equal");
+                  token_types.size(), " entries and tokenizer.ggml.tokens ", tokens.size(),
+                  "; the numbers must be equal");
     TokenizerSpec spec;
     spec.split_digits = pre == "smollm";
     spec.vocab.assign(tokens.begin(), tokens.end());

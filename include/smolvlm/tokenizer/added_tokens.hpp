@@ -1,8 +1,10 @@
 #pragma once
-/// Added tokens: strings such as `<|im_start|>` or `<image>` that are found in the text before anything else and become one
-/// id each. Where several begin, the longest counts; what it covers is not looked at again.
+/// Added tokens: strings such as `<|im_start|>` or `<image>` that are found in the text before anything else and become
+/// one id each. Where several begin, the longest counts; what it covers is not looked at again.
+///
 /// Source: HF tokenizers, tokenizer/added_vocabulary.rs (an Aho-Corasick automaton with leftmost-longest matches).
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <string>
@@ -41,8 +43,8 @@ public:
         tokens_.push_back(token);
     }
 
-    /// Calls between(begin, end) for each stretch of text without added tokens (none is empty) and found(token) for each
-    /// added token, in the order of the text.
+    /// Calls between(begin, end) for each stretch of text without added tokens (none is empty) and found(token) for
+    /// each added token, in the order of the text.
     template <class Between, class Found>
     void split(std::string_view text, Between&& between, Found&& found) const {
         std::size_t taken = 0;  // everything before it has been reported
@@ -54,7 +56,8 @@ public:
             }
             std::size_t begin = at, end = at + token->content.size();
             at = end;
-            if (token->single_word && (ends_in_word(text.substr(0, begin)) || starts_with_word(text.substr(end)))) continue;
+            if (token->single_word && (ends_in_word(text.substr(0, begin)) || starts_with_word(text.substr(end))))
+                continue;
             if (token->lstrip) begin = std::max(taken, begin - space_at_end(text.substr(0, begin)));
             if (token->rstrip) end += space_at_start(text.substr(end));
             if (taken < begin) between(taken, begin);
@@ -73,7 +76,8 @@ private:
 
     std::int32_t child(std::int32_t node, char byte) const {
         std::int32_t c = nodes_[static_cast<std::size_t>(node)].first_child;
-        while (c >= 0 && nodes_[static_cast<std::size_t>(c)].byte != byte) c = nodes_[static_cast<std::size_t>(c)].next_sibling;
+        while (c >= 0 && nodes_[static_cast<std::size_t>(c)].byte != byte)
+            c = nodes_[static_cast<std::size_t>(c)].next_sibling;
         return c;
     }
     std::int32_t child_or_new(std::int32_t node, char byte) {

@@ -1,8 +1,8 @@
 #pragma once
 /// Byte-pair encoding: Sennrich et al. 2016 (arXiv:1508.07909), on bytes as in GPT-2.
 ///
-/// A word starts as one token per byte. As long as some neighbours are the two sides of a merge, the merge that comes first
-/// in the list is applied; among equal ones the leftmost. The result is the tokens that are left.
+/// A word starts as one token per byte. As long as some neighbours are the two sides of a merge, the merge that comes
+/// first in the list is applied; among equal ones the leftmost. The result is the tokens that are left.
 
 #include <array>
 #include <bit>
@@ -10,9 +10,8 @@
 #include <cstdint>
 #include <queue>
 #include <string_view>
+#include <utility>
 #include <vector>
-
-#include <smolvlm/core/error.hpp>
 
 namespace smolvlm {
 
@@ -55,8 +54,8 @@ private:
     std::vector<Slot> slots_;
 };
 
-/// Merges the tokens of one word in place, by the definition above: look for the best pair, merge, look again. Quadratic, and
-/// the quicker way for a word of ordinary length.
+/// Merges the tokens of one word in place, by the definition above: look for the best pair, merge, look again.
+/// Quadratic, and the quicker way for a word of ordinary length.
 class MergeByScan {
 public:
     void operator()(const MergeTable& merges, std::vector<std::int32_t>& tokens) {
@@ -79,7 +78,7 @@ private:
     std::vector<Merge> pairs_;  // pairs_[i]: the merge of tokens i and i + 1
 };
 
-/// The same result in n log n, for words of any length: a queue of the possible merges over a linked list of the tokens.
+/// The same result in n log n, for words of any length: a queue of possible merges over a linked list of tokens.
 class MergeByQueue {
 public:
     void operator()(const MergeTable& merges, std::vector<std::int32_t>& tokens) {
@@ -108,9 +107,11 @@ public:
 private:
     struct Candidate {
         Merge merge;
-        std::int64_t left, right;                // places in the word
-        std::int32_t left_token, right_token;    // what stood there
-        bool operator<(const Candidate& other) const {  // std::priority_queue puts the largest on top
+        std::int64_t left, right;              // places in the word
+        std::int32_t left_token, right_token;  // what stood there
+
+        /// Reversed, since std::priority_queue puts the largest on top.
+        bool operator<(const Candidate& other) const {
             return merge.rank != other.merge.rank ? merge.rank > other.merge.rank : left > other.left;
         }
     };
@@ -118,7 +119,8 @@ private:
         std::int64_t previous, next;
     };
 
-    void propose(const MergeTable& merges, const std::vector<std::int32_t>& tokens, std::int64_t left, std::int64_t right) {
+    void propose(const MergeTable& merges, const std::vector<std::int32_t>& tokens, std::int64_t left,
+                 std::int64_t right) {
         if (left < 0 || right >= static_cast<std::int64_t>(tokens.size())) return;
         const std::int32_t a = tokens[static_cast<std::size_t>(left)], b = tokens[static_cast<std::size_t>(right)];
         const Merge merge = merges.find(a, b);
@@ -142,8 +144,8 @@ public:
     Bpe(const std::array<std::int32_t, 256>& byte_tokens, MergeTable merges)
         : byte_tokens_(byte_tokens), merges_(std::move(merges)) {}
 
-    /// Leaves the tokens of `word` in work.tokens. A byte without a token is dropped and its neighbours become neighbours,
-    /// as in HF tokenizers; dropped(i) is called with its place.
+    /// Leaves the tokens of `word` in work.tokens. A byte without a token is dropped and its neighbours become
+    /// neighbours, as in HF tokenizers; dropped(i) is called with its place.
     template <class F>
     void encode(std::string_view word, Work& work, F&& dropped) const {
         work.tokens.clear();

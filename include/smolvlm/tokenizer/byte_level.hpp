@@ -1,8 +1,10 @@
 #pragma once
-/// The byte-level alphabet of GPT-2 (Radford et al. 2019): every byte has a printable character, so that vocabulary files are
-/// text. Bytes that print stand for themselves (as Latin-1), the other 68 are U+0100, U+0101, ... in order: a space is U+0120.
+/// The byte-level alphabet of GPT-2 (Radford et al. 2019): every byte has a printable character, so that vocabulary
+/// files are text. Bytes that print stand for themselves (as Latin-1), the other 68 are U+0100, U+0101, ... in order: a
+/// space is U+0120.
 
 #include <array>
+#include <cstddef>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -34,8 +36,8 @@ inline std::optional<unsigned char> byte_of_char(char32_t c) {
     return static_cast<unsigned char>(bytes[c]);
 }
 
-/// The bytes that a token of the vocabulary stands for. A token with a character outside the alphabet (an added token with
-/// a space, say) was never written in it and stands for its own bytes.
+/// The bytes that a token of the vocabulary stands for. A token with a character outside the alphabet (an added token
+/// with a space, say) was never written in it and stands for its own bytes.
 inline std::string bytes_of_token(std::string_view token) {
     std::string bytes;
     for (std::size_t at = 0; at < token.size();) {

@@ -5,11 +5,12 @@
 ///               User:<image>What is this?<end_of_utterance>\nAssistant:       no space where an image comes first
 ///     ChatML    <|im_start|>user\nHello<|im_end|>\n<|im_start|>assistant\n    SmolLM2, text alone
 ///
-/// Checkpoints carry a Jinja program for it; from_jinja recognises the ones of the two families by their text and runs none.
+/// Checkpoints carry a Jinja program for it; from_jinja recognises those of the two families by their text, runs none.
 
 #include <algorithm>
 #include <string>
 #include <string_view>
+#include <utility>
 
 #include <smolvlm/core/error.hpp>
 #include <smolvlm/tokenizer/conversation.hpp>
@@ -43,7 +44,7 @@ private:
     std::string render_chatml(const Conversation& conversation, bool generation_prompt) const;
 };
 
-/// Python's str.capitalize for ASCII: the first letter upper-case, all others lower-case. Other letters stay as they are.
+/// Python's str.capitalize for ASCII: the first letter upper-case, all others lower-case. Other letters stay.
 inline std::string capitalize(std::string text) {
     for (std::size_t i = 0; i < text.size(); ++i) {
         char& c = text[i];
@@ -57,10 +58,11 @@ inline std::string ChatTemplate::render_smolvlm(const Conversation& conversation
     std::string prompt = start;
     for (std::size_t i = 0; i < conversation.size(); ++i) {
         const Message& message = conversation[i];
-        SMOLVLM_CHECK(!message.content.empty(), ValueError, "chat: message ", i + 1, " of ", conversation.size(), " (role '",
-                      message.role, "') has no content, expected at least one text or image");
+        SMOLVLM_CHECK(!message.content.empty(), ValueError, "chat: message ", i + 1, " of ", conversation.size(),
+                      " (role '", message.role, "') has no content, expected at least one text or image");
         prompt += capitalize(message.role) + (message.content.front().kind == ContentPart::image ? ":" : ": ");
-        for (const ContentPart& part : message.content) prompt += part.kind == ContentPart::image ? "<image>" : part.value;
+        for (const ContentPart& part : message.content)
+            prompt += part.kind == ContentPart::image ? "<image>" : part.value;
         prompt += turn_end + '\n';
     }
     if (generation_prompt) prompt += "Assistant:";
@@ -79,7 +81,8 @@ inline std::string ChatTemplate::render_chatml(const Conversation& conversation,
     for (std::size_t i = 0; i < conversation.size(); ++i) {
         begin_turn(conversation[i].role);
         for (const ContentPart& part : conversation[i].content) {
-            SMOLVLM_CHECK(part.kind == ContentPart::text, ValueError, "chat: message ", i + 1, " of ", conversation.size(),
+            SMOLVLM_CHECK(part.kind == ContentPart::text, ValueError, "chat: message ", i + 1, " of ",
+                          conversation.size(),
                           " holds an image, but this model's chat template (ChatML) knows text alone");
             prompt += part.value;
         }
@@ -91,19 +94,22 @@ inline std::string ChatTemplate::render_chatml(const Conversation& conversation,
 
 namespace detail {
 
-/// A Jinja program in one spelling: no white space inside {{ }} and {% %} but in strings, escaped line breaks as line breaks,
-/// and without the white space that transformers has Jinja drop (trim_blocks, lstrip_blocks).
+/// A Jinja program in one spelling: no white space inside {{ }} and {% %} but in strings, escaped line breaks as line
+/// breaks, and without the white space that transformers has Jinja drop (trim_blocks, lstrip_blocks).
 inline std::string canonical_jinja(std::string_view program) {
     std::string out;
-    char quote = 0;          // inside a string: its delimiter
-    bool inside = false;     // {{ }} or {% %}
+    char quote = 0;       // inside a string: its delimiter
+    bool inside = false;  // {{ }} or {% %}
     for (std::size_t i = 0; i < program.size(); ++i) {
         const char c = program[i];
         const std::string_view two = program.substr(i, 2);
         if (quote) {
-            if (two == "\\n") out += '\n', ++i;
-            else if (c == quote) out += '\'', quote = 0;
-            else out += c;
+            if (two == "\\n")
+                out += '\n', ++i;
+            else if (c == quote)
+                out += '\'', quote = 0;
+            else
+                out += c;
         } else if (!inside && (two == "{{" || two == "{%")) {
             if (two == "{%") {
                 const std::size_t text_end = out.find_last_not_of(" \t");
@@ -163,8 +169,9 @@ inline bool match_chatml(JinjaMatcher program, ChatTemplate& result) {
         result.default_system = program.take_until("<|im_end|>");
         if (!program.take("<|im_end|>\n'}}{% endif %}")) return false;
     }
-    return program.take("{{'<|im_start|>' + message['role'] + '\n' + message['content'] + '<|im_end|>' + '\n'}}{% endfor %}") &&
-           program.take("{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}") && program.rest.empty();
+    return program.take("{{'<|im_start|>' + message['role'] + '\n' + message['content'] + '<|im_end|>' + '\n'}}") &&
+           program.take("{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}") &&
+           program.rest.empty();
 }
 
 }  // namespace detail
@@ -176,9 +183,9 @@ inline ChatTemplate ChatTemplate::from_jinja(std::string_view program, std::stri
     if (detail::match_smolvlm({canonical}, result) || detail::match_chatml({canonical}, result)) return result;
     std::string beginning(program.substr(0, 60));
     std::replace(beginning.begin(), beginning.end(), '\n', ' ');
-    fail<ValueError>(where, ": unknown chat template '", beginning, "...'; known are SmolVLM's (one <|im_start|>, turns "
-                     "'User: ...<end_of_utterance>', any other end of turn) and SmolLM2's ChatML ('<|im_start|>user', with "
-                     "or without a default system message)");
+    fail<ValueError>(where, ": unknown chat template '", beginning,
+                     "...'; known are SmolVLM's (one <|im_start|>, turns 'User: ...<end_of_utterance>' or with another "
+                     "end) and SmolLM2's ChatML ('<|im_start|>user', with or without a default system message)");
 }
 
 }  // namespace smolvlm

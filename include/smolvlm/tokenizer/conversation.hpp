@@ -18,7 +18,8 @@ struct Message {
     std::vector<ContentPart> content;
 
     Message() = default;
-    Message(std::string role_name, std::vector<ContentPart> parts) : role(std::move(role_name)), content(std::move(parts)) {}
+    Message(std::string role_name, std::vector<ContentPart> parts)
+        : role(std::move(role_name)), content(std::move(parts)) {}
     /// A message of text alone.
     Message(std::string role_name, std::string text) : role(std::move(role_name)) {
         content.push_back({ContentPart::text, std::move(text)});

@@ -1,6 +1,6 @@
 #pragma once
-/// Where images go in a prompt: every `<image>` becomes as many image tokens as the model has features for that image, with
-/// tokens around them that say which tile is which. With F = <fake_token_around_image> and I*n = `<image>` n times:
+/// Where images go in a prompt: every `<image>` becomes as many image tokens as the model has features for that image,
+/// with tokens around them that say which tile is which. F = <fake_token_around_image>, I*n = `<image>` n times:
 ///
 ///     one frame     F <global-img> I*n F
 ///     rows x cols   (F <row_r_col_c> I*n) for each column, then \n, for each row; then \n F <global-img> I*n F
@@ -35,10 +35,10 @@ struct ImageTokenNames {
 
 /// What stands for one image in the text.
 inline std::string image_text(ImageLayout layout, Index tokens_per_frame, const ImageTokenNames& names = {}) {
-    SMOLVLM_CHECK(layout.rows >= 0 && layout.cols >= 0 && (layout.rows == 0) == (layout.cols == 0) && layout.rows <= 1024 &&
-                      layout.cols <= 1024,
-                  ValueError, "image layout: ", layout.rows, " x ", layout.cols,
-                  " tiles, expected 0 x 0 (not split) or both from 1 to 1024");
+    constexpr Index most = 1024;
+    const bool split = layout.rows > 0 && layout.rows <= most && layout.cols > 0 && layout.cols <= most;
+    SMOLVLM_CHECK(split || layout == ImageLayout{}, ValueError, "image layout: ", layout.rows, " x ", layout.cols,
+                  " tiles, expected 0 x 0 (not split) or both from 1 to ", most);
     SMOLVLM_CHECK(tokens_per_frame > 0 && tokens_per_frame <= 65536, ValueError, "image layout: ", tokens_per_frame,
                   " tokens per frame, expected 1 to 65536");
     std::string features;
@@ -55,13 +55,13 @@ inline std::string image_text(ImageLayout layout, Index tokens_per_frame, const 
 
 /// The prompt with every `<image>` in it replaced by the text of its image, in order.
 /// Throws ValueError when the prompt does not have one `<image>` for each layout.
-inline std::string expand_image_tokens(std::string_view prompt, std::span<const ImageLayout> images, Index tokens_per_frame,
-                                       const ImageTokenNames& names = {}) {
+inline std::string expand_image_tokens(std::string_view prompt, std::span<const ImageLayout> images,
+                                       Index tokens_per_frame, const ImageTokenNames& names = {}) {
+    SMOLVLM_CHECK(!names.image.empty(), ValueError, "prompt: the name of the image token is empty");
     std::size_t places = 0;
-    for (std::size_t at = prompt.find(names.image); at != prompt.npos; at = prompt.find(names.image, at + names.image.size()))
-        ++places;
-    SMOLVLM_CHECK(places == images.size(), ValueError, "prompt: has ", places, " times '", names.image, "', but there are ",
-                  images.size(), " images; the numbers must be equal");
+    for (std::size_t at = 0; (at = prompt.find(names.image, at)) != prompt.npos; at += names.image.size()) ++places;
+    SMOLVLM_CHECK(places == images.size(), ValueError, "prompt: has ", places, " times '", names.image,
+                  "', but there are ", images.size(), " images; the numbers must be equal");
     std::string expanded;
     std::size_t copied = 0;
     for (const ImageLayout layout : images) {
@@ -73,7 +73,7 @@ inline std::string expand_image_tokens(std::string_view prompt, std::span<const 
     return expanded.append(prompt, copied);
 }
 
-/// Texts around pictures that some training runs used. No chat template adds them, so nothing here does unless asked to.
+/// Texts around pictures that some training runs used. No chat template adds them; they are for callers who ask.
 struct MediaText {
     std::string intro;  // before the first message's first image, where the message begins with it
     std::string outro;  // after the last image of the conversation
@@ -83,8 +83,8 @@ struct MediaText {
 inline const MediaText training_media_text{"Here are some images: ", "Now answer the following question: "};
 /// ... and the system message that it gave to every conversation without one.
 inline constexpr std::string_view training_system_message =
-    "You are a helpful language and vision assistant. You are able to understand the visual content that the user provides, "
-    "and assist the user with a variety of tasks using natural language.";
+    "You are a helpful language and vision assistant. You are able to understand the visual content that the user "
+    "provides, and assist the user with a variety of tasks using natural language.";
 
 /// The conversation with these texts put in, as parts of their own; unchanged where it has no images.
 inline Conversation with_media_text(Conversation conversation, const MediaText& media) {

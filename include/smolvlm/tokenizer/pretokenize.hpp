@@ -1,14 +1,15 @@
 #pragma once
-/// Cutting text into words, inside which byte pairs are merged: the GPT-2 rule (Radford et al. 2019), by hand instead of
-/// through a regular expression engine.
+/// Cutting text into words, inside which byte pairs are merged: the GPT-2 rule (Radford et al. 2019), by hand instead
+/// of through a regular expression engine.
 ///
 ///     's|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+
 ///
-/// With digits split singly (SmolLM2), every digit is first cut out as a word of its own and the rule is applied to what
-/// lies between: it sees the end of the text there. So "a  1" is `a`, two spaces, `1`: the space does not join the digit.
+/// With digits split singly (SmolLM2), every digit is first cut out as a word of its own and the rule is applied to
+/// what lies between: it sees the end of the text there. So "a  1" is `a`, two spaces, `1`: no space joins the digit.
 /// Bytes that are no UTF-8 count as punctuation. Source: HF tokenizers, pre_tokenizers/{digits,byte_level}.rs.
 
 #include <cstddef>
+#include <cstdint>
 #include <string_view>
 
 #include <smolvlm/tokenizer/unicode.hpp>

@@ -4,6 +4,7 @@
 /// A token may end within a character; what a push() returns is whole characters only, and all pieces joined, flush()
 /// included, are exactly Tokenizer::decode of all ids.
 
+#include <cstdint>
 #include <string>
 
 #include <smolvlm/tokenizer/tokenizer.hpp>
@@ -21,7 +22,7 @@ public:
         pending_ += tokenizer_->bytes_of(id, skip_special_);
         return take(false);
     }
-    /// What is left at the end of the ids: nothing, or U+FFFD for a character that never became whole. Ready for new ids.
+    /// What is left at the end: nothing, or U+FFFD for a character that never became whole. Ready for new ids then.
     std::string flush() { return take(true); }
 
 private:

@@ -1,5 +1,5 @@
 #pragma once
-/// From a string to its number in a list: open addressing over numbers, so that each string is stored once, in the list.
+/// From a string to its number in a list, by open addressing over numbers: each string is stored once, in the list.
 
 #include <bit>
 #include <cstddef>

@@ -4,9 +4,9 @@
 ///     text --added tokens--> stretches --WordCutter--> words --byte pair merges--> ids
 ///     ids --bytes of each token--> bytes --U+FFFD for what is no UTF-8--> text
 ///
-/// Text is bytes. Valid UTF-8 gets exactly the reference's ids; other bytes count as punctuation and pass through as they
-/// are, so that decode_bytes(encode(bytes)) == bytes for every byte that has a token. Bytes that have none (SmolLM2 lacks 21,
-/// among them 04 and 06) are dropped as the reference drops them, and EncodeReport tells where.
+/// Text is bytes. Valid UTF-8 gets exactly the reference's ids; other bytes count as punctuation and pass through as
+/// they are, so that decode_bytes(encode(bytes)) == bytes for every byte that has a token. Bytes that have none
+/// (SmolLM2 lacks 21, among them 04 and 06) are dropped as the reference drops them, and EncodeReport tells where.
 ///
 /// A Tokenizer never changes once built: any number of threads may use one.
 
@@ -32,10 +32,10 @@ namespace smolvlm {
 
 /// Everything a tokenizer is made of, in the spelling of tokenizer.json.
 struct TokenizerSpec {
-    std::vector<std::string> vocab;                            // by id, in the byte-level alphabet; "" = no such id
-    std::vector<std::pair<std::string, std::string>> merges;   // in order of rank
-    std::vector<AddedToken> added_tokens;                      // ids inside the vocabulary or after it
-    bool split_digits = true;                                  // every digit is a word of its own
+    std::vector<std::string> vocab;                           // by id, in the byte-level alphabet; "" = no such id
+    std::vector<std::pair<std::string, std::string>> merges;  // in order of rank
+    std::vector<AddedToken> added_tokens;                     // ids inside the vocabulary or after it
+    bool split_digits = true;                                 // every digit is a word of its own
 };
 
 /// What encode() could not keep.
@@ -63,17 +63,18 @@ public:
         ids.reserve(text.size() / 4 + 4);
         Bpe::Work work;
         const auto found = [&](const AddedToken& token) { ids.push_back(token.id); };
-        added_.split(text, [&](std::size_t begin, std::size_t end) {
-            const std::string_view stretch = text.substr(begin, end - begin);
-            added_normalized_.split(stretch, [&](std::size_t from, std::size_t to) {
-                encode_stretch(text, begin + from, begin + to, work, ids, report);
-            }, found);
-        }, found);
+        const auto stretch = [&](std::size_t begin, std::size_t end) {
+            const auto words = [&](std::size_t from, std::size_t to) {
+                encode_words(text, begin + from, begin + to, work, ids, report);
+            };
+            added_normalized_.split(text.substr(begin, end - begin), words, found);
+        };
+        added_.split(text, stretch, found);
         return ids;
     }
 
-    /// The bytes that the tokens stand for. Ids that no token has are passed over, as in HF tokenizers; a negative id throws
-    /// ValueError.
+    /// The bytes that the tokens stand for. Ids that no token has are passed over, as in HF tokenizers; a negative id
+    /// throws ValueError.
     std::string decode_bytes(std::span<const std::int32_t> ids, bool skip_special = false) const {
         std::string bytes;
         for (const std::int32_t id : ids) bytes += bytes_of(id, skip_special);
@@ -89,7 +90,8 @@ public:
 
     /// The bytes of one token, as decode_bytes gives them.
     std::string_view bytes_of(std::int32_t id, bool skip_special = false) const {
-        SMOLVLM_CHECK(id >= 0, ValueError, "tokenizer: ", id, " is no token id, expected one from 0 to ", vocab_size() - 1);
+        SMOLVLM_CHECK(id >= 0, ValueError, "tokenizer: ", id, " is no token id, expected one from 0 to ",
+                      vocab_size() - 1);
         const auto i = static_cast<std::size_t>(id);
         if (i >= bytes_.size() || (skip_special && special_[i])) return {};
         return bytes_[i];
@@ -102,9 +104,12 @@ public:
     }
     /// The token of an id in the spelling of the vocabulary; empty where no token has that id.
     std::string_view token_of(std::int32_t id) const {
-        return id >= 0 && id < vocab_size() ? std::string_view(tokens_[static_cast<std::size_t>(id)]) : std::string_view();
+        return id >= 0 && id < vocab_size() ? std::string_view(tokens_[static_cast<std::size_t>(id)])
+                                            : std::string_view();
     }
-    bool is_special(std::int32_t id) const { return id >= 0 && id < vocab_size() && special_[static_cast<std::size_t>(id)]; }
+    bool is_special(std::int32_t id) const {
+        return id >= 0 && id < vocab_size() && special_[static_cast<std::size_t>(id)];
+    }
     /// One more than the largest id.
     Index vocab_size() const { return static_cast<Index>(tokens_.size()); }
 
@@ -112,12 +117,12 @@ private:
     /// Checks the vocabulary and the merges and enters the first into ids_.
     Bpe make_bpe(const TokenizerSpec& spec, std::string_view where) {
         SMOLVLM_CHECK(!spec.vocab.empty(), FormatError, where, ": the vocabulary is empty");
-        SMOLVLM_CHECK(spec.vocab.size() <= static_cast<std::size_t>(max_ids), FormatError, where, ": the vocabulary has ",
-                      spec.vocab.size(), " ids, expected at most ", max_ids);
+        SMOLVLM_CHECK(spec.vocab.size() <= static_cast<std::size_t>(max_ids), FormatError, where,
+                      ": the vocabulary has ", spec.vocab.size(), " ids, expected at most ", max_ids);
         ids_ = TokenIndex(spec.vocab.size() + spec.added_tokens.size());
         for (std::size_t id = 0; id < tokens_.size(); ++id)
-            SMOLVLM_CHECK(tokens_[id].empty() || ids_.insert(static_cast<std::int32_t>(id), tokens_), FormatError, where,
-                          ": the token '", tokens_[id], "' has two ids, ", *id_of(tokens_[id]), " and ", id);
+            SMOLVLM_CHECK(tokens_[id].empty() || ids_.insert(static_cast<std::int32_t>(id), tokens_), FormatError,
+                          where, ": the token '", tokens_[id], "' has two ids, ", *id_of(tokens_[id]), " and ", id);
 
         MergeTable merges(spec.merges.size());
         for (std::size_t rank = 0; rank < spec.merges.size(); ++rank) {
@@ -147,9 +152,10 @@ private:
             const auto i = static_cast<std::size_t>(token.id);
             if (i >= tokens_.size()) tokens_.resize(i + 1), special_.resize(i + 1);
             const auto known = id_of(token.content);
-            SMOLVLM_CHECK(known ? *known == token.id : tokens_[i].empty(), FormatError, where, ": the added token '",
-                          token.content, "' has the id ", token.id, ", but ",
-                          known ? join("the vocabulary gives it ", *known) : join("that is the id of '", tokens_[i], "'"));
+            SMOLVLM_CHECK(!known || *known == token.id, FormatError, where, ": the added token '", token.content,
+                          "' has the id ", token.id, ", but the vocabulary gives it ", *known);
+            SMOLVLM_CHECK(known || tokens_[i].empty(), FormatError, where, ": the added token '", token.content,
+                          "' has the id ", token.id, ", but that is the id of '", tokens_[i], "'");
             if (!known) {
                 tokens_[i] = token.content;
                 ids_.insert(token.id, tokens_);
@@ -166,12 +172,13 @@ private:
         for (std::size_t id = 0; id < bytes_.size(); ++id) {
             if (bytes_[id].empty()) continue;
             bpe_.encode(bytes_[id], work, [](std::size_t) {});
-            if (work.tokens.size() == 1 && work.tokens[0] == static_cast<std::int32_t>(id)) words_.insert(work.tokens[0], bytes_);
+            if (work.tokens.size() == 1 && work.tokens[0] == static_cast<std::int32_t>(id))
+                words_.insert(work.tokens[0], bytes_);
         }
     }
 
-    void encode_stretch(std::string_view text, std::size_t begin, std::size_t end, Bpe::Work& work,
-                        std::vector<std::int32_t>& ids, EncodeReport* report) const {
+    void encode_words(std::string_view text, std::size_t begin, std::size_t end, Bpe::Work& work,
+                      std::vector<std::int32_t>& ids, EncodeReport* report) const {
         for (WordCutter words(text.substr(begin, end - begin), split_digits_); !words.done();) {
             const std::string_view word = words.next();
             if (const std::int32_t id = words_.find(word, bytes_); id >= 0) {

@@ -1,10 +1,9 @@
 #pragma once
 /// UTF-8 one character at a time, and the character classes that cutting text into words needs.
 ///
-/// Bytes that are no UTF-8 are never an error here: they are cut off as the Unicode standard advises (section 3.9, "maximal
-/// subpart": the longest beginning of a possible character, else one byte), which is also what Rust and Python do.
+/// Bytes that are no UTF-8 are never an error here: they are told apart as the Unicode standard advises (section 3.9:
+/// the longest beginning of a possible character, else one byte) and as Rust and Python do.
 
-#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <string>
@@ -79,8 +78,8 @@ inline void append_utf8(std::string& text, char32_t c) {
     }
 }
 
-/// Appends `bytes` to `text` as valid UTF-8, U+FFFD in place of every invalid sequence. Unless this is the `last` of the
-/// bytes, stops before a character that is cut off at the end. Returns how many bytes were taken.
+/// Appends `bytes` to `text` as valid UTF-8, U+FFFD in place of every invalid sequence. Unless this is the `last` of
+/// the bytes, stops before a character that is cut off at the end. Returns how many bytes were taken.
 inline std::size_t append_valid_utf8(std::string& text, std::string_view bytes, bool last) {
     std::size_t at = 0, copied = 0;  // the bytes from `copied` to `at` are valid and not yet appended
     while (at < bytes.size()) {
