@@ -1,5 +1,5 @@
 #!/bin/sh
-# Every header compiles alone, under strict warnings, and a header that lacks an include does not.
+# Every header compiles alone and with all others, under strict warnings; one that lacks an include does not.
 #     alone.sh INCLUDE_DIR COMPILER [FLAG...]
 # Prints the compiler's words for each header that fails; exit 0 when none does.
 set -u
@@ -41,4 +41,8 @@ all "$work/lacking" "$@" 2>/dev/null && { echo "a header that lacks an include p
 all "$work/warning" "$@" 2>/dev/null && { echo "a header with a warning passes"; exit 1; }
 
 all "$include" "$@" || exit 1
+
+# And all of them together, where a name in one may get in the way of another.
+(cd "$include" && find smolvlm -name '*.hpp' | sort | sed 's/.*/#include <&>/') >"$work/everything.cpp"
+"$@" $flags -I "$include" "$work/everything.cpp" || { echo "the headers do not compile together" >&2; exit 1; }
 echo "$(find "$include/smolvlm" -name '*.hpp' | wc -l) headers compile alone with $1"

@@ -1,5 +1,6 @@
 #pragma once
-/// Ref<T>: the backend assembled from the definitions in this folder, derivatives included. One thread, no cleverness; all tests' oracle.
+/// Ref<T>: the backend assembled from the definitions in this folder, derivatives included. One thread, no cleverness;
+/// the oracle of all tests.
 
 #include <smolvlm/backend/differentiable.hpp>
 #include <smolvlm/backend/shapes.hpp>
