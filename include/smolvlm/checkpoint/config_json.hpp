@@ -1,10 +1,10 @@
 #pragma once
-/// config.json, generation_config.json and preprocessor_config.json of a Hugging Face folder, as transformers 4.x and 5.x
-/// write them. A key that is absent takes transformers' class default; a value that no model of this kind can have, and a
-/// feature that this library does not compute, is a FormatError that names the key.
+/// config.json, generation_config.json and preprocessor_config.json of a Hugging Face folder, as transformers 4.x
+/// and 5.x write them. A key that is absent takes transformers' class default; a value that no model of this kind can
+/// have, and a feature that this library does not compute, is a FormatError that names the key.
 ///
-/// Source: transformers 5.23, configuration_{smolvlm,idefics3,llama}.py, modeling_rope_utils.py, generation/configuration_utils.py,
-/// image_processing_pil_{smolvlm,idefics3}.py.
+/// Source: transformers 5.23, configuration_{smolvlm,idefics3,llama}.py, modeling_rope_utils.py,
+/// generation/configuration_utils.py, image_processing_pil_{smolvlm,idefics3}.py.
 
 #include <smolvlm/image/processor.hpp>
 #include <smolvlm/io/json.hpp>
@@ -14,7 +14,8 @@ namespace smolvlm {
 
 namespace detail {
 
-inline constexpr Index max_width = 1 << 16;  // of any row; far above all models, small enough for products not to overflow
+inline constexpr Index max_row_width =
+    1 << 16;  // of any row; far above all models, small enough for products not to overflow
 inline constexpr Index max_layers = 1 << 10;
 
 /// An object with a name for messages: reads integers and numbers that must lie in a range.
@@ -24,8 +25,8 @@ struct ConfigReader {
 
     Index integer(const char* key, Index fallback, Index low, Index high) const {
         const Index value = get_or<Index>(json, key, where, fallback);
-        SMOLVLM_CHECK(low <= value && value <= high, FormatError, where, ": \"", key, "\" is ", value, ", expected ", low,
-                      " to ", high);
+        SMOLVLM_CHECK(low <= value && value <= high, FormatError, where, ": \"", key, "\" is ", value, ", expected ",
+                      low, " to ", high);
         return value;
     }
     double positive(const char* key, double fallback) const {
@@ -36,14 +37,14 @@ struct ConfigReader {
     }
     /// A feature that must be off (or absent).
     void require_off(const char* key) const {
-        SMOLVLM_CHECK(!get_or<bool>(json, key, where, false), FormatError, where, ": \"", key, "\" is true, only false is ",
-                      "supported");
+        SMOLVLM_CHECK(!get_or<bool>(json, key, where, false), FormatError, where, ": \"", key,
+                      "\" is true, only false is ", "supported");
     }
     /// A choice that must be the one supported (or absent).
     void require_choice(const char* key, std::string_view supported) const {
         const auto value = get_or<std::string>(json, key, where, std::string(supported));
-        SMOLVLM_CHECK(value == supported, FormatError, where, ": \"", key, "\" is ", in_quotes(value), ", only \"", supported,
-                      "\" is supported");
+        SMOLVLM_CHECK(value == supported, FormatError, where, ": \"", key, "\" is ", in_quotes(value), ", only \"",
+                      supported, "\" is supported");
     }
     /// The object under that key; an empty one when it is absent.
     ConfigReader object(const char* key) const {
@@ -62,7 +63,8 @@ inline double read_rope_theta(const ConfigReader& text) {
         SMOLVLM_CHECK(rotated == 1.0, FormatError, config.where, ": \"partial_rotary_factor\" is ", rotated,
                       ", only 1 is supported");
     }
-    return find(rope.json, "rope_theta", rope.where) ? rope.positive("rope_theta", 0) : text.positive("rope_theta", 10000.0);
+    return find(rope.json, "rope_theta", rope.where) ? rope.positive("rope_theta", 0)
+                                                     : text.positive("rope_theta", 10000.0);
 }
 
 /// default_eps: the RMSNorm epsilon of a config that names none.
@@ -72,36 +74,38 @@ inline TextConfig read_text_config(const ConfigReader& text, double default_eps)
     for (const char* key : {"attention_bias", "mlp_bias", "qk_layer_norms"}) text.require_off(key);
     TextConfig config;
     config.vocab_size = text.integer("vocab_size", config.vocab_size, 1, 1 << 24);
-    config.hidden_size = text.integer("hidden_size", config.hidden_size, 1, max_width);
-    config.intermediate_size = text.integer("intermediate_size", config.intermediate_size, 1, max_width);
+    config.hidden_size = text.integer("hidden_size", config.hidden_size, 1, max_row_width);
+    config.intermediate_size = text.integer("intermediate_size", config.intermediate_size, 1, max_row_width);
     config.num_hidden_layers = text.integer("num_hidden_layers", config.num_hidden_layers, 1, max_layers);
-    const Index heads = text.integer("num_attention_heads", config.num_attention_heads, 1, max_width);
-    const Index kv_heads = text.integer("num_key_value_heads", heads, 1, max_width);
-    SMOLVLM_CHECK(heads % kv_heads == 0, FormatError, text.where, ": ", heads, " attention heads cannot share ", kv_heads,
-                  " key/value heads equally (\"num_attention_heads\", \"num_key_value_heads\")");
+    const Index heads = text.integer("num_attention_heads", config.num_attention_heads, 1, max_row_width);
+    const Index kv_heads = text.integer("num_key_value_heads", heads, 1, max_row_width);
+    SMOLVLM_CHECK(heads % kv_heads == 0, FormatError, text.where, ": ", heads, " attention heads cannot share ",
+                  kv_heads, " key/value heads equally (\"num_attention_heads\", \"num_key_value_heads\")");
     const bool has_head_dim = find(text.json, "head_dim", text.where);
     SMOLVLM_CHECK(has_head_dim || config.hidden_size % heads == 0, FormatError, text.where, ": \"hidden_size\" ",
-                  config.hidden_size, " is no multiple of \"num_attention_heads\" ", heads, ", and there is no \"head_dim\"");
-    config.head_dim = text.integer("head_dim", config.hidden_size / heads, 1, max_width);
+                  config.hidden_size, " is no multiple of \"num_attention_heads\" ", heads,
+                  ", and there is no \"head_dim\"");
+    config.head_dim = text.integer("head_dim", config.hidden_size / heads, 1, max_row_width);
     SMOLVLM_CHECK(config.head_dim % 2 == 0, FormatError, text.where, ": heads of ", config.head_dim,
                   " elements cannot be rotated in pairs (\"head_dim\" must be even)");
-    SMOLVLM_CHECK(heads * config.head_dim <= max_width, FormatError, text.where, ": ", heads, " heads of ", config.head_dim,
-                  " elements are wider than ", max_width);
+    SMOLVLM_CHECK(heads * config.head_dim <= max_row_width, FormatError, text.where, ": ", heads, " heads of ",
+                  config.head_dim, " elements are wider than ", max_row_width);
     config.num_attention_heads = heads;
     config.num_key_value_heads = kv_heads;
     config.rms_norm_eps = text.positive("rms_norm_eps", default_eps);
     config.rope_theta = read_rope_theta(text);
-    config.max_position_embeddings = text.integer("max_position_embeddings", config.max_position_embeddings, 1, 1 << 24);
+    config.max_position_embeddings =
+        text.integer("max_position_embeddings", config.max_position_embeddings, 1, 1 << 24);
     return config;
 }
 
 inline VisionConfig read_vision_config(const ConfigReader& vision) {
     vision.require_choice("hidden_act", "gelu_pytorch_tanh");
     VisionConfig config;
-    config.hidden_size = vision.integer("hidden_size", config.hidden_size, 1, max_width);
-    config.intermediate_size = vision.integer("intermediate_size", config.intermediate_size, 1, max_width);
+    config.hidden_size = vision.integer("hidden_size", config.hidden_size, 1, max_row_width);
+    config.intermediate_size = vision.integer("intermediate_size", config.intermediate_size, 1, max_row_width);
     config.num_hidden_layers = vision.integer("num_hidden_layers", config.num_hidden_layers, 1, max_layers);
-    config.num_attention_heads = vision.integer("num_attention_heads", config.num_attention_heads, 1, max_width);
+    config.num_attention_heads = vision.integer("num_attention_heads", config.num_attention_heads, 1, max_row_width);
     SMOLVLM_CHECK(config.hidden_size % config.num_attention_heads == 0, FormatError, vision.where, ": \"hidden_size\" ",
                   config.hidden_size, " is no multiple of \"num_attention_heads\" ", config.num_attention_heads);
     config.num_channels = vision.integer("num_channels", config.num_channels, 1, 16);
@@ -141,7 +145,8 @@ inline ModelConfig parse_model_config(const Json& json, const std::string& file)
     config.model_type = get<std::string>(json, "model_type", file);
     const bool is_llama = config.model_type == "llama";
     SMOLVLM_CHECK(is_llama || config.model_type == "smolvlm" || config.model_type == "idefics3", FormatError, file,
-                  ": \"model_type\" is ", in_quotes(config.model_type), ", expected \"smolvlm\", \"idefics3\" or \"llama\"");
+                  ": \"model_type\" is ", in_quotes(config.model_type),
+                  ", expected \"smolvlm\", \"idefics3\" or \"llama\"");
     config.has_vision = !is_llama;
     config.tie_word_embeddings = get_or<bool>(json, "tie_word_embeddings", file, false);
     if (is_llama) {
@@ -161,8 +166,8 @@ inline ModelConfig parse_model_config(const Json& json, const std::string& file)
     return config;
 }
 
-/// Which tokens end an answer: generation_config.json says it where there is one (null: no such file), else config.json,
-/// its own keys before text_config's, whose default is Llama's 2.
+/// Which tokens end an answer: generation_config.json says it where there is one (null: no such file), else
+/// config.json, its own keys before text_config's, whose default is Llama's 2.
 inline GenerationConfig parse_generation_config(const Json* generation, const std::string& generation_file,
                                                 const Json& config, const std::string& config_file) {
     const Json* source = generation;

@@ -32,8 +32,8 @@ inline SheetLayout lay_out(const ProcessedImage& image, const SheetStyle& style,
     const Index fixed = 2 * style.margin + (cols > 0 ? (cols - 1) * style.gap + style.panel_gap : 0);
     SheetLayout layout;
     // Tiles are shrunk to fit and enlarged to hold their labels; below 24 pixels there is nothing to see.
-    const Index largest = std::max<Index>(image.plan.tile, text_width("<row_1_col_1>", style.text_scale) + 24);
-    layout.frame = std::clamp<Index>((max_width - fixed) / (cols + 1), 24, largest);
+    const Index enough = std::max<Index>(image.plan.tile, text_width("<row_1_col_1>", style.text_scale) + 24);
+    layout.frame = std::clamp<Index>((max_width - fixed) / (cols + 1), 24, enough);
     layout.width = std::max(fixed + (cols + 1) * layout.frame, std::min<Index>(max_width, 640));
     const Index rows = std::max<Index>(image.rows, 1);
     layout.height = style.title_height + rows * layout.frame + (rows - 1) * style.gap;
