@@ -1,0 +1,30 @@
+#include "engine.hpp"
+
+namespace cli {
+
+using namespace smolvlm;
+
+void EngineFlags::declare(Arguments& arguments) {
+    arguments.section("Machine");
+    arguments.choice("--dtype", {"f32", "f64", "bf16", "f16", "q8_0", "q4_0", "q4_1"}, dtype,
+                     "what matrices are held in; f64 computes in double precision, all others in single. f32 leaves 16-bit and "
+                     "quantised weights as the file has them, since widening them on the way is exact (default f32)");
+    arguments.choice("--backend", {"cpu", "ref"}, backend, "the fast kernels, or the slow definitions they must agree with (default cpu)");
+    arguments.integer("--threads", threads, 1, 1024, "threads to compute with (default: all the machine has)");
+}
+
+std::optional<DType> EngineFlags::weight_dtype() const {
+    if (dtype == "f32" || dtype == "f64") return std::nullopt;
+    return dtype == "bf16"   ? DType::bf16
+           : dtype == "f16"  ? DType::f16
+           : dtype == "q8_0" ? DType::q8_0
+           : dtype == "q4_0" ? DType::q4_0
+                             : DType::q4_1;
+}
+
+std::unique_ptr<Engine> make_engine(const EngineFlags& flags) {
+    if (flags.backend == "ref") return flags.dtype == "f64" ? make_ref_double() : make_ref_float();
+    return flags.dtype == "f64" ? make_cpu_double(flags.threads) : make_cpu_float(flags.threads);
+}
+
+}  // namespace cli

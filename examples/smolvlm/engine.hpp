@@ -1,0 +1,54 @@
+#pragma once
+/// What runs the model. The model code is one template; each Engine is an instance of it on one backend, compiled in a file
+/// of its own (engine_*.cpp), so that the commands themselves compile in a second.
+
+#include <memory>
+
+#include <smolvlm/pipeline.hpp>
+
+#include "inputs.hpp"
+
+namespace cli {
+
+/// Where to compute, and what to hold the weights in.
+struct EngineFlags {
+    std::string backend = "cpu", dtype = "f32";
+    int threads = smolvlm::default_threads();
+
+    void declare(Arguments& arguments);
+    /// What matrices are converted to; nothing: they stay as in the file.
+    std::optional<smolvlm::DType> weight_dtype() const;
+};
+
+struct GenerateRequest {
+    ModelFlags model;
+    EngineFlags engine;
+    ImageFlags images;
+    std::vector<Talk> talks;  // none: a chat with whoever sits at the terminal
+    std::string system;       // of that chat
+    smolvlm::AnswerOptions options;
+    bool json = false;
+};
+
+struct TraceRequest {
+    ModelFlags model;
+    EngineFlags engine;
+    std::string input, output;
+};
+
+class Engine {
+public:
+    virtual ~Engine() = default;
+    virtual void generate(const GenerateRequest& request) = 0;
+    virtual void trace(const TraceRequest& request) = 0;
+};
+
+std::unique_ptr<Engine> make_engine(const EngineFlags& flags);
+
+// engine_cpu_float.cpp, engine_cpu_double.cpp, engine_ref.cpp
+std::unique_ptr<Engine> make_cpu_float(int threads);
+std::unique_ptr<Engine> make_cpu_double(int threads);
+std::unique_ptr<Engine> make_ref_float();
+std::unique_ptr<Engine> make_ref_double();
+
+}  // namespace cli

@@ -1,0 +1,98 @@
+#pragma once
+/// smolvlm generate on one backend.
+
+#include "answers.hpp"
+#include "engine.hpp"
+
+namespace cli {
+
+/// A chat at the terminal: every turn reads only what is new, the rest is still in the cache.
+template <smolvlm::CachingBackend B>
+void chat_on(B& be, const smolvlm::Pipeline<B>& pipeline, const GenerateRequest& request) {
+    using namespace smolvlm;
+    const Processor& processor = pipeline.processor;
+    Interrupt interrupt;
+    Chat<B> chat(pipeline);
+    Conversation turns;
+    Words next_images;                   // for the next turn
+    std::vector<ProcessedImage> images;  // of all turns and the next
+    const auto begin_anew = [&] {
+        turns.clear(), next_images.clear(), images.clear();
+        if (!request.system.empty()) turns.emplace_back("system", request.system);
+    };
+    const auto command = [&](std::string_view line) {
+        if (line == "/reset") return begin_anew();
+        if (!line.starts_with("/image ")) return report("/image FILE adds a picture to the next turn, /reset begins anew, /quit ends");
+        const std::string path(line.substr(7));
+        SMOLVLM_CHECK(processor.has_images(), ValueError, "this model reads text only");
+        images.push_back(process_image(request.images.load({path})[0], processor.image, request.options.images, request.engine.threads));
+        next_images.push_back(path);
+        report(join(path, ": ", images.back().frames(), " frames, ", images.back().frames() * processor.image_seq_len, " tokens"));
+    };
+    const auto turn = [&](const std::string& line) {
+        Conversation asked = turns;
+        asked.push_back(user_message(next_images, line));
+        const Prompt prompt = make_prompt(processor, processor.chat_template.render(asked), images);
+        Screen screen(/*stream=*/true, &interrupt);
+        const Answer answer = chat.answer(be, prompt, request.options, &screen);
+        print("\n");
+        report(speed_of({answer}, 0));
+        // The template writes the space that the model itself wrote first.
+        const std::size_t space = answer.text.starts_with(' ') && processor.chat_template.style == ChatTemplate::Style::smolvlm;
+        turns = std::move(asked);
+        turns.emplace_back("assistant", answer.text.substr(space));
+        next_images.clear();
+    };
+
+    begin_anew();
+    report("/image FILE adds a picture to the next turn, /reset begins anew, Ctrl-C stops an answer, /quit or Ctrl-D ends");
+    for (std::string line; read_line("> ", line, interrupt) && line != "/quit";) {
+        if (line.empty()) continue;
+        try {
+            line.starts_with('/') ? command(line) : turn(line);
+        } catch (const Error& error) {  // a picture that is none, a context that is full: say so and go on
+            report_error(error.what());
+        }
+        interrupt.take();
+    }
+}
+
+template <smolvlm::CachingBackend B>
+void generate_on(B& be, const GenerateRequest& request) {
+    using namespace smolvlm;
+    smolvlm::detail::Stopwatch watch;
+    Checkpoint checkpoint = request.model.open();
+    double load_s = watch.lap();
+
+    // Pictures and texts before weights: a mistake there is told at once.
+    const Processor& processor = checkpoint.processor;
+    std::vector<Prompt> prompts;
+    std::vector<double> preprocess_s;
+    for (const Talk& talk : request.talks) {
+        std::vector<ProcessedImage> images;
+        SMOLVLM_CHECK(processor.has_images() || talk.images.empty(), ValueError, "this model reads text only, but ",
+                      talk.images.size(), " picture(s) were given");
+        for (const Image& picture : request.images.load(talk.images))
+            images.push_back(process_image(picture, processor.image, request.options.images, request.engine.threads));
+        prompts.push_back(make_prompt(processor, talk.text(processor.chat_template), std::move(images)));
+        preprocess_s.push_back(watch.lap());
+    }
+
+    const Pipeline<B> pipeline{load_model(be, checkpoint.config, *checkpoint.weights, request.engine.weight_dtype()),
+                               std::move(checkpoint.processor), std::move(checkpoint.generation)};
+    load_s += watch.lap();
+    if (prompts.empty()) return chat_on(be, pipeline, request);
+
+    Screen screen(/*stream=*/!request.json && prompts.size() == 1);
+    Chat<B> chat(pipeline, static_cast<Index>(prompts.size()));
+    std::vector<Answer> answers = chat.answer(be, prompts, request.options, &screen);
+    for (std::size_t i = 0; i < answers.size(); ++i) answers[i].timings.preprocess_s = preprocess_s[i];
+
+    if (request.json) return print(json_of(answers, load_s) + '\n');
+    if (answers.size() == 1) print("\n");
+    else
+        for (std::size_t i = 0; i < answers.size(); ++i) print(join("[", i + 1, "]", answers[i].text, "\n"));
+    report(speed_of(answers, load_s));
+}
+
+}  // namespace cli

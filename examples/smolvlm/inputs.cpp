@@ -1,0 +1,162 @@
+#include "inputs.hpp"
+
+#include <smolvlm/checkpoint/gguf_pair.hpp>
+#include <smolvlm/checkpoint/hf_folder.hpp>
+#include <smolvlm/image/load_stb.hpp>
+
+namespace cli {
+
+using namespace smolvlm;
+
+void ModelFlags::declare(Arguments& arguments) {
+    arguments.text("--model", "DIR|F.gguf", model, "the checkpoint: a Hugging Face folder, or the GGUF file of a text model");
+    arguments.text("--mmproj", "F.gguf", mmproj, "with a GGUF model: the file of its vision tower; without it text only");
+}
+
+void ModelFlags::check() const {
+    SMOLVLM_CHECK(!model.empty(), ValueError, "--model is missing, expected a Hugging Face folder or a .gguf file");
+}
+
+namespace {
+
+bool is_gguf(const std::string& path) { return path.ends_with(".gguf"); }
+bool exists(const std::string& path) { return ::access(path.c_str(), F_OK) == 0; }
+
+}  // namespace
+
+bool ModelFlags::processor_only() const {
+    return !is_gguf(model) && !exists(model + "/config.json") && exists(model + "/tokenizer.json");
+}
+
+Checkpoint ModelFlags::open() const {
+    check();
+    if (is_gguf(model)) return open_gguf_pair(model, mmproj);
+    SMOLVLM_CHECK(mmproj.empty(), ValueError, "--mmproj goes with a .gguf model, --model is ", model);
+    SMOLVLM_CHECK(exists(model), ValueError, model, ": cannot be opened: ", std::strerror(errno));
+    return open_hf_folder(model);
+}
+
+Processor ModelFlags::open_processor() const {
+    check();
+    return processor_only() ? read_processor(model) : open().processor;
+}
+
+void ImageFlags::declare(Arguments& arguments) {
+    arguments.section("Pictures (by default exactly as the checkpoint's own processor treats them)");
+    arguments.integer("--longest-edge", tiles.longest_edge, 1, 4096, "resize the longest side to N pixels instead of the checkpoint's number");
+    arguments.integer("--max-tiles", tiles.max_tiles, 1, 1024, "at most N tiles a picture, the global frame not counted");
+    arguments.toggle("--no-split", tiles.no_split, "one frame a picture, no tiles");
+    arguments.toggle("--no-upscale", tiles.no_upscale, "small pictures are not enlarged beyond whole tiles");
+    arguments.choice("--alpha", {"drop", "white"}, alpha, "transparent pixels: their own colour, or over white (default drop)");
+}
+
+std::vector<Image> ImageFlags::load(const Words& paths) const {
+    std::vector<Image> pictures;
+    for (const std::string& path : paths) pictures.push_back(load_image(path, {.alpha = alpha == "white" ? Alpha::white : Alpha::drop}));
+    return pictures;
+}
+
+void ConversationFlags::declare(Arguments& arguments) {
+    arguments.section("Conversation");
+    arguments.list("--image", "FILE", images, "a picture for the user's turn, in front of the text; may be given several times");
+    arguments.text("--prompt", "TEXT", prompt, "what the user says");
+    arguments.text("--system", "TEXT", system, "what the system message says");
+    arguments.list("--chat", "F.json", chats,
+                   "a whole conversation instead: {\"messages\": [{\"role\": \"user\", \"content\": [{\"type\": \"image\", "
+                   "\"path\": \"a.png\"}, {\"type\": \"text\", \"text\": \"What is this?\"}]}]}");
+    arguments.toggle("--raw-prompt", raw, "--prompt is the whole prompt, read as it is, with one <image> for each --image");
+}
+
+std::vector<Talk> ConversationFlags::talks() const {
+    if (!chats.empty()) {
+        SMOLVLM_CHECK(!prompt && !system && images.empty() && !raw, ValueError,
+                      "--chat holds the whole conversation; --prompt, --system, --image and --raw-prompt do not go with it");
+        std::vector<Talk> talks;
+        for (const std::string& path : chats) talks.push_back(read_chat(path));
+        return talks;
+    }
+    SMOLVLM_CHECK(prompt, ValueError, "--prompt or --chat is missing, expected what the user says");
+    if (raw) {
+        SMOLVLM_CHECK(!system, ValueError, "--raw-prompt takes --prompt as the whole prompt; --system does not go with it");
+        return {Talk{{}, *prompt, images}};
+    }
+    Talk talk;
+    if (system) talk.turns.emplace_back("system", *system);
+    talk.turns.push_back(user_message(images, *prompt));
+    talk.images = images;
+    return {talk};
+}
+
+Message user_message(const Words& images, std::string text) {
+    Message message("user", std::vector<ContentPart>{});
+    for (const std::string& path : images) message.content.push_back({ContentPart::image, path});
+    message.content.push_back({ContentPart::text, std::move(text)});
+    return message;
+}
+
+namespace {
+
+/// The path as the current folder sees it, or else as the chat file's folder does.
+std::string find_picture(const std::string& path, const std::string& chat) {
+    const std::size_t slash = chat.rfind('/');
+    if (path.starts_with('/') || slash == chat.npos || exists(path)) return path;
+    const std::string beside = chat.substr(0, slash + 1) + path;
+    return exists(beside) ? beside : path;
+}
+
+}  // namespace
+
+Talk read_chat(const std::string& path) {
+    constexpr Index max_bytes = 64 << 20;
+    const Json json = parse_json(read_text_file(path, max_bytes), path);
+    Talk talk;
+    for (const Json& entry : get_array(json, "messages", path)) {
+        const std::string where = join(path, ": message ", talk.turns.size() + 1);
+        Message message(get<std::string>(entry, "role", where), std::vector<ContentPart>{});
+        SMOLVLM_CHECK(!message.role.empty(), FormatError, where, ": \"role\" is empty, expected user, assistant or system");
+        const Json* const content = find(entry, "content", where);
+        if (content && content->is_string()) {
+            message.content.push_back({ContentPart::text, content->get<std::string>()});
+        } else {
+            for (const Json& item : get_array(entry, "content", where)) {
+                const std::string place = join(where, ", item ", message.content.size() + 1);
+                const auto type = get<std::string>(item, "type", place);
+                SMOLVLM_CHECK(type == "text" || type == "image", FormatError, place, ": \"type\" is ", in_quotes(type),
+                              ", expected \"text\" or \"image\"");
+                if (type == "text") {
+                    message.content.push_back({ContentPart::text, get<std::string>(item, "text", place)});
+                } else {
+                    talk.images.push_back(find_picture(get<std::string>(item, "path", place), path));
+                    message.content.push_back({ContentPart::image, talk.images.back()});
+                }
+            }
+        }
+        SMOLVLM_CHECK(!message.content.empty(), FormatError, where, ": \"content\" is empty, expected a text or an image");
+        talk.turns.push_back(std::move(message));
+    }
+    SMOLVLM_CHECK(!talk.turns.empty(), FormatError, path, ": \"messages\" is empty, expected at least one message");
+    return talk;
+}
+
+std::shared_ptr<const TensorFile> open_tensors(const std::string& path) {
+    return std::make_shared<const Safetensors>(Safetensors::open(path));
+}
+void save_tensors(const std::string& path, std::vector<NamedTensor> tensors) { save_safetensors(path, std::move(tensors)); }
+
+namespace {
+
+struct SafetensorsFile : TensorWriter {
+    SafetensorsWriter writer;
+
+    SafetensorsFile(const std::string& path, const std::vector<NamedTensor>& tensors) : writer(path, tensors) {}
+    void write(std::span<const std::byte> bytes) override { writer.write(bytes); }
+    void commit() override { writer.commit(); }
+};
+
+}  // namespace
+
+std::unique_ptr<TensorWriter> TensorWriter::open(const std::string& path, const std::vector<NamedTensor>& tensors) {
+    return std::make_unique<SafetensorsFile>(path, tensors);
+}
+
+}  // namespace cli

@@ -1,0 +1,84 @@
+#pragma once
+/// What most commands take: a checkpoint, pictures, and a conversation from flags or from a file.
+
+#include <memory>
+#include <optional>
+
+#include <smolvlm/checkpoint/checkpoint.hpp>
+#include <smolvlm/io/tensor_file.hpp>
+
+#include "args.hpp"
+
+namespace cli {
+
+/// Where the model is.
+struct ModelFlags {
+    std::string model, mmproj;
+
+    void declare(Arguments& arguments);
+    /// Throws ValueError when no --model was given.
+    void check() const;
+    /// A folder with a tokenizer but without a model.
+    bool processor_only() const;
+    /// Everything but the weights themselves, which are still on disk.
+    smolvlm::Checkpoint open() const;
+    /// Tokenizer, chat template and image settings; a folder may hold nothing else.
+    smolvlm::Processor open_processor() const;
+};
+
+/// Pictures, and what is done to them instead of what the checkpoint says.
+struct ImageFlags {
+    smolvlm::TileOptions tiles;
+    std::string alpha = "drop";
+
+    void declare(Arguments& arguments);
+    std::vector<smolvlm::Image> load(const Words& paths) const;
+};
+
+/// A conversation as it was asked for: turns, or the prompt's own text; its pictures in the order of their places.
+struct Talk {
+    smolvlm::Conversation turns;
+    std::string raw;  // with --raw-prompt: read as it is, `<image>` for each picture
+    Words images;
+
+    /// The text before image tokens are written out.
+    std::string text(const smolvlm::ChatTemplate& chat_template, bool generation_prompt = true) const {
+        return turns.empty() ? raw : chat_template.render(turns, generation_prompt);
+    }
+};
+
+/// --prompt, --system, --image, --raw-prompt or --chat.
+struct ConversationFlags {
+    std::optional<std::string> prompt, system;
+    Words images, chats;
+    bool raw = false;
+
+    void declare(Arguments& arguments);
+    bool given() const { return prompt || !chats.empty(); }
+    /// One for each --chat, or the one of --prompt. Throws ValueError where flags contradict each other.
+    std::vector<Talk> talks() const;
+};
+
+/// The conversation in a file: {"messages": [{"role": "user", "content": [{"type": "image", "path": "a.png"},
+/// {"type": "text", "text": "What is this?"}]}]}. A content that is a string is one text. A picture's path counts from the
+/// current folder, or else from the folder of the file. Throws FormatError.
+Talk read_chat(const std::string& path);
+
+/// The user's turn: pictures first, as the models were trained.
+smolvlm::Message user_message(const Words& images, std::string text);
+
+/// Tensors in a safetensors file. JSON is slow to compile: only inputs.cpp and tokenize.cpp see it.
+std::shared_ptr<const smolvlm::TensorFile> open_tensors(const std::string& path);
+void save_tensors(const std::string& path, std::vector<smolvlm::NamedTensor> tensors);
+
+/// A safetensors file written tensor by tensor, so that they need not all be in memory. It appears when it is complete.
+class TensorWriter {
+public:
+    virtual ~TensorWriter() = default;
+    virtual void write(std::span<const std::byte> bytes) = 0;
+    virtual void commit() = 0;
+    /// The bytes in `tensors` are not looked at: they follow in this order.
+    static std::unique_ptr<TensorWriter> open(const std::string& path, const std::vector<smolvlm::NamedTensor>& tensors);
+};
+
+}  // namespace cli
