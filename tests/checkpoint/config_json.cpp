@@ -12,11 +12,12 @@ namespace {
 /// A config that is right, changed by `change`.
 template <class F>
 ModelConfig model_config(F&& change) {
-    Json json = {{"model_type", "smolvlm"},
-                 {"scale_factor", 2},
-                 {"image_token_id", 7},
-                 {"text_config", {{"hidden_size", 32}, {"num_attention_heads", 4}, {"vocab_size", 99}}},
-                 {"vision_config", {{"hidden_size", 24}, {"num_attention_heads", 3}, {"image_size", 32}, {"patch_size", 4}}}};
+    Json json = {
+        {"model_type", "smolvlm"},
+        {"scale_factor", 2},
+        {"image_token_id", 7},
+        {"text_config", {{"hidden_size", 32}, {"num_attention_heads", 4}, {"vocab_size", 99}}},
+        {"vision_config", {{"hidden_size", 24}, {"num_attention_heads", 3}, {"image_size", 32}, {"patch_size", 4}}}};
     change(json, json["text_config"], json["vision_config"]);
     return parse_model_config(json, "config.json");
 }
@@ -28,7 +29,8 @@ std::string config_error(F&& change) {
 
 GenerationConfig generation_config(const char* generation, const char* config) {
     const Json json = generation ? parse_json(generation, "g") : Json();
-    return parse_generation_config(generation ? &json : nullptr, "generation_config.json", parse_json(config, "c"), "config.json");
+    return parse_generation_config(generation ? &json : nullptr, "generation_config.json", parse_json(config, "c"),
+                                   "config.json");
 }
 
 ImageProcessorConfig image_config(const char* text) {
@@ -58,9 +60,11 @@ TEST_CASE("config_json: absent keys take transformers' class defaults") {
     CHECK(config.text.rope_theta == 10000);
     CHECK(config.text.max_position_embeddings == 2048);
     CHECK(config.text.rms_norm_eps == 1e-5);
-    // 1e-5 belongs to the text_config that transformers makes when there is none; in one that is there, Llama's own holds.
+    // 1e-5 belongs to the text_config that transformers makes when there is none; in one that is there, Llama's own
+    // holds.
     CHECK(model_config([](auto&, auto&, auto&) {}).text.rms_norm_eps == 1e-6);
-    CHECK(model_config([](auto&, auto& text, auto&) { text["num_attention_heads"] = 2; }).text.num_key_value_heads == 2);
+    CHECK(model_config([](auto&, auto& text, auto&) { text["num_attention_heads"] = 2; }).text.num_key_value_heads ==
+          2);
     CHECK(model_config([](auto&, auto& text, auto&) { text["head_dim"] = nullptr; }).text.head_dim == 8);
     CHECK(model_config([](auto& top, auto&, auto&) { top.erase("scale_factor"); }).scale_factor == 2);
 }
@@ -82,8 +86,10 @@ TEST_CASE("config_json: the rotary base is read in the form of transformers 4.x 
     CHECK(scaled("rope_scaling", "type") ==
           "config.json: text_config: rope_scaling: \"type\" is \"linear\", only \"default\" is supported");
     CHECK(contains(scaled("rope_parameters", "rope_type"), "rope_parameters: \"rope_type\" is \"linear\""));
-    CHECK(contains(config_error([](auto&, auto& text, auto&) { text["partial_rotary_factor"] = 0.5; }), "is 0.5, only 1"));
-    CHECK(contains(config_error([](auto&, auto& text, auto&) { text["rope_theta"] = -1.0; }), "expected a positive number"));
+    CHECK(contains(config_error([](auto&, auto& text, auto&) { text["partial_rotary_factor"] = 0.5; }),
+                   "is 0.5, only 1"));
+    CHECK(contains(config_error([](auto&, auto& text, auto&) { text["rope_theta"] = -1.0; }),
+                   "expected a positive number"));
 }
 
 TEST_CASE("config_json: a value that no model can have is an error that names file, part and key") {
@@ -100,10 +106,12 @@ TEST_CASE("config_json: a value that no model can have is an error that names fi
     CHECK(text_error("num_attention_heads", 0) ==
           "config.json: text_config: \"num_attention_heads\" is 0, expected 1 to 65536");
     CHECK(contains(text_error("hidden_size", -32), "\"hidden_size\" is -32"));
-    CHECK(contains(text_error("num_hidden_layers", 1000000000), "\"num_hidden_layers\" is 1000000000, expected 1 to 1024"));
+    CHECK(contains(text_error("num_hidden_layers", 1000000000),
+                   "\"num_hidden_layers\" is 1000000000, expected 1 to 1024"));
     CHECK(contains(text_error("num_hidden_layers", "three"), "is the string \"three\", expected an integer"));
     CHECK(contains(text_error("num_key_value_heads", 7), "4 attention heads cannot share 7 key/value heads"));
-    CHECK(contains(text_error("num_attention_heads", 5), "\"hidden_size\" 32 is no multiple of \"num_attention_heads\" 5"));
+    CHECK(contains(text_error("num_attention_heads", 5),
+                   "\"hidden_size\" 32 is no multiple of \"num_attention_heads\" 5"));
     CHECK(contains(text_error("head_dim", 7), "\"head_dim\" must be even"));
     CHECK(contains(text_error("head_dim", 65536), "wider than"));
     CHECK(contains(text_error("rms_norm_eps", 0), "expected a positive number"));
@@ -116,19 +124,24 @@ TEST_CASE("config_json: a value that no model can have is an error that names fi
     CHECK(contains(vision_error("patch_size", 0), "vision_config: \"patch_size\" is 0, expected 1 to 32"));
     CHECK(contains(vision_error("patch_size", 64), "\"patch_size\" is 64, expected 1 to 32"));
     CHECK(contains(vision_error("num_attention_heads", 5), "\"hidden_size\" 24 is no multiple"));
-    CHECK(contains(vision_error("image_size", Json::array({32, 32})), "\"image_size\" is an array, expected an integer"));
+    CHECK(
+        contains(vision_error("image_size", Json::array({32, 32})), "\"image_size\" is an array, expected an integer"));
     CHECK(contains(vision_error("hidden_act", "gelu"), "only \"gelu_pytorch_tanh\""));
-    CHECK(contains(vision_error("patch_size", 10), "3 patches on an edge (\"image_size\" / \"patch_size\") are no multiple"));
+    CHECK(contains(vision_error("patch_size", 10),
+                   "3 patches on an edge (\"image_size\" / \"patch_size\") are no multiple"));
     CHECK(contains(config_error([](auto& top, auto&, auto&) { top["scale_factor"] = 0; }), "\"scale_factor\" is 0"));
-    CHECK(contains(config_error([](auto& top, auto&, auto&) { top["text_config"] = 5; }), "\"text_config\" is the number 5"));
-    CHECK(contains(config_error([](auto& top, auto&, auto&) { top["model_type"] = "gpt2"; }), "\"model_type\" is \"gpt2\""));
+    CHECK(contains(config_error([](auto& top, auto&, auto&) { top["text_config"] = 5; }),
+                   "\"text_config\" is the number 5"));
+    CHECK(contains(config_error([](auto& top, auto&, auto&) { top["model_type"] = "gpt2"; }),
+                   "\"model_type\" is \"gpt2\""));
     CHECK(contains(error_of([] { parse_model_config(Json::object(), "config.json"); }), "\"model_type\" is missing"));
     CHECK(contains(error_of([] { parse_model_config(Json::array(), "config.json"); }), "expected a JSON object"));
 }
 
 TEST_CASE("config_json: a Llama has its settings at the top and no pictures") {
     const ModelConfig config = parse_model_config(
-        Json{{"model_type", "llama"}, {"hidden_size", 64}, {"num_attention_heads", 4}, {"tie_word_embeddings", true}}, "c");
+        Json{{"model_type", "llama"}, {"hidden_size", 64}, {"num_attention_heads", 4}, {"tie_word_embeddings", true}},
+        "c");
     CHECK_FALSE(config.has_vision);
     CHECK(config.tie_word_embeddings);
     CHECK(config.text.hidden_size == 64);
@@ -145,7 +158,8 @@ TEST_CASE("config_json: end tokens are one id or several, from the generation fi
     CHECK(generation_config(nullptr, R"({"text_config": {}})").eos[0] == 2);
     CHECK(generation_config(R"({"bos_token_id": 1, "pad_token_id": null})", "{}").bos == 1);
     CHECK_FALSE(generation_config(R"({"bos_token_id": 1, "pad_token_id": null})", "{}").pad);
-    CHECK(contains(error_of([] { generation_config(R"({"eos_token_id": -1})", "{}"); }), "generation_config.json: \"eos_token_id\" is -1"));
+    CHECK(contains(error_of([] { generation_config(R"({"eos_token_id": -1})", "{}"); }),
+                   "generation_config.json: \"eos_token_id\" is -1"));
     CHECK(contains(error_of([] { generation_config(R"({"eos_token_id": ["x"]})", "{}"); }), "expected an integer"));
 }
 

@@ -57,7 +57,8 @@ std::map<std::string, std::vector<float>> parameters(B& be, const SmolVLM<B>& mo
 }  // namespace
 
 TEST_CASE("hf_folder: every golden folder opens, its weights fit, and each parameter is what the file holds") {
-    for (const char* name : {"defaults", "gqa_untied_r2", "grid27_r3", "grid32_r4", "mha_tied_r3", "odd_head_dim", "sharded_tied"}) {
+    for (const char* name :
+         {"defaults", "gqa_untied_r2", "grid27_r3", "grid32_r4", "mha_tied_r3", "odd_head_dim", "sharded_tied"}) {
         CAPTURE(name);
         const Checkpoint checkpoint = open_hf_folder(golden(name));
         CHECK(checkpoint.processor.image_seq_len == checkpoint.config.tokens_per_image());
@@ -82,14 +83,17 @@ TEST_CASE("hf_folder: missing, misshapen and unexpected weights are listed in on
         HostWeight weight = file.host_weight(name);
         if (name == "lm_head.weight") weight = weight.reshaped(Shape{weight.cols(), weight.rows()});
         kept.push_back(weight);
-        tensors.push_back(NamedTensor::of(name == "model.vision_model.post_layernorm.bias" ? "model.strange" : name, weight));
+        tensors.push_back(
+            NamedTensor::of(name == "model.vision_model.post_layernorm.bias" ? "model.strange" : name, weight));
     }
     save_safetensors(copy.path + "/other.safetensors", tensors);
     fs::rename(copy.path + "/other.safetensors", copy.path + "/model.safetensors");
     const std::string message = copy.load_error();
     CAPTURE(message);
     CHECK(contains(message, "model.safetensors: the weights do not fit the configuration; 4 missing: "));
-    CHECK(contains(message, "model.vision_model.encoder.layers.1.mlp.fc1.weight, model.vision_model.encoder.layers.1.mlp.fc1.bias"));
+    CHECK(contains(
+        message,
+        "model.vision_model.encoder.layers.1.mlp.fc1.weight, model.vision_model.encoder.layers.1.mlp.fc1.bias"));
     CHECK(contains(message, "model.vision_model.post_layernorm.bias, model.text_model.norm.weight"));
     CHECK(contains(message, "1 of wrong shape: lm_head.weight [48, 296] instead of [296, 48]"));
     CHECK(contains(message, "1 not expected: model.strange"));
@@ -141,7 +145,8 @@ TEST_CASE("hf_folder: what is missing or broken in a folder is an error that nam
 
 TEST_CASE("hf_folder: the chat template comes from the first file that has one") {
     const Copy copy("mha_tied_r3");
-    const std::string smolvlm = get<std::string>(parse_json(read_file(copy.path + "/chat_template.json"), "t"), "chat_template", "t");
+    const std::string smolvlm =
+        get<std::string>(parse_json(read_file(copy.path + "/chat_template.json"), "t"), "chat_template", "t");
     const auto with_start = [&](const std::string& start) { return start + smolvlm.substr(smolvlm.find('{')); };
     CHECK(read_chat_template(copy.path, true).start == smolvlm.substr(0, smolvlm.find('{')));
     copy.write("chat_template.jinja", with_start("<jinja>"));
@@ -150,8 +155,11 @@ TEST_CASE("hf_folder: the chat template comes from the first file that has one")
     fs::remove(copy.path + "/chat_template.json");
     copy.write("tokenizer_config.json", Json{{"chat_template", with_start("<one>")}}.dump());
     CHECK(read_chat_template(copy.path, true).start == "<one>");
-    copy.write("tokenizer_config.json",
-               Json{{"chat_template", {{{"name", "tools"}, {"template", "x"}}, {{"name", "default"}, {"template", with_start("<two>")}}}}}.dump());
+    copy.write(
+        "tokenizer_config.json",
+        Json{{"chat_template",
+              {{{"name", "tools"}, {"template", "x"}}, {{"name", "default"}, {"template", with_start("<two>")}}}}}
+            .dump());
     CHECK(read_chat_template(copy.path, true).start == "<two>");
     copy.write("tokenizer_config.json", "{}");
     CHECK(read_chat_template(copy.path, true).style == ChatTemplate::Style::smolvlm);
@@ -213,8 +221,9 @@ TEST_CASE("save: a folder that holds something is left alone, and a failed save 
     CHECK(contains(message(folder / "file"), "cannot be written: Not a directory"));
     CHECK(contains(message(folder / "no/such"), "cannot be written: No such file"));
     CHECK(contains(message(folder / "new", {.dtype = DType::q8_0}), "cannot save as Q8_0"));
-    CHECK(contains(error_of([&] { save(be, SmolVLM<Ref<float>>(checkpoint.config), checkpoint.generation, folder / "new"); }),
-                   "patch_embedding.weight was never loaded"));
+    CHECK(contains(
+        error_of([&] { save(be, SmolVLM<Ref<float>>(checkpoint.config), checkpoint.generation, folder / "new"); }),
+        "patch_embedding.weight was never loaded"));
     CHECK(std::distance(fs::directory_iterator(folder.path()), {}) == 1);
     fs::create_directory(folder / "empty");
     CHECK(message(folder / "empty/") == "");

@@ -120,7 +120,9 @@ TEST_CASE("quant: quantising departs by at most one half step (one for the clipp
                 high = std::max(high, x[32 * b + j]);
             }
             const float largest = std::max(-low, high);
-            const float step = dtype == DType::q8_0 ? largest / 127 : dtype == DType::q4_0 ? largest / 8 : (high - low) / 15;
+            const float step = dtype == DType::q8_0   ? largest / 127
+                               : dtype == DType::q4_0 ? largest / 8
+                                                      : (high - low) / 15;
             // The scales are halves (2^-11 of up to 15 steps), and Q4_0 has no +8.
             const float bound = step * (dtype == DType::q4_0 ? 1.01f : 0.5f) + 0.002f * largest;
             for (std::size_t j = 0; j < 32; ++j) CHECK(std::abs(x[32 * b + j] - y[32 * b + j]) <= bound);

@@ -85,7 +85,15 @@ TEST_CASE("gguf: all metadata types of the format are read, in version 2 as in v
     const TempDir folder;
     for (std::uint32_t version : {2u, 3u}) {
         Bytes b = header(0, 12, version);
-        b.s("u8").u32(0).n(std::uint8_t{200}).s("i8").u32(1).n(std::int8_t{-100}).s("u16").u32(2).n(std::uint16_t{60000});
+        b.s("u8")
+            .u32(0)
+            .n(std::uint8_t{200})
+            .s("i8")
+            .u32(1)
+            .n(std::int8_t{-100})
+            .s("u16")
+            .u32(2)
+            .n(std::uint16_t{60000});
         b.s("i16").u32(3).n(std::int16_t{-30000}).s("u32").u32(4).u32(4000000000u).s("i32").u32(5).n(-2000000000);
         b.s("f32").u32(6).n(1.5f).s("bool").u32(7).n(std::uint8_t{1}).s("string").u32(8).s("text");
         b.s("u64").u32(10).u64(~0ULL).s("i64").u32(11).n(std::int64_t{-5}).s("f64").u32(12).n(0.1);
@@ -116,7 +124,8 @@ TEST_CASE("gguf: every lie in a header is an error that names the file and the p
     CHECK(contains(message(Bytes{"GGML" + header(0, 0).text.substr(4)}), "is no GGUF file"));
     CHECK(contains(message(header(0, 0, 1)), "GGUF version 1, expected 2 or 3"));
     CHECK(contains(message(header(0, 0, 0x03000000)), "GGUF version 50331648"));
-    CHECK(contains(message(header(1ULL << 60, 1ULL << 60)), "1152921504606846976 tensors are announced, but only 8 bytes"));
+    CHECK(contains(message(header(1ULL << 60, 1ULL << 60)),
+                   "1152921504606846976 tensors are announced, but only 8 bytes"));
     CHECK(contains(message(header(0, 1ULL << 60)), "1152921504606846976 keys are announced"));
     CHECK(contains(message(header(0, 1).u64(~0ULL).u64(0)), "byte 24: 18446744073709551615 characters are announced"));
     CHECK(contains(message(header(0, 1).s("a key").u32(13).u64(0)), "the key \"a key\" has the unknown type 13"));
@@ -130,7 +139,8 @@ TEST_CASE("gguf: every lie in a header is an error that names the file and the p
     CHECK(contains(message(header(0, 1).s("general.alignment").u32(8).s("x")), "expected an integer"));
 
     CHECK(error_of([&] { Gguf::open(folder.write("good.gguf", one_tensor(0, 0, 4).data(16).text)); }) == "");
-    CHECK(contains(message(one_tensor(0, 0, 4).data(15)), "its 16 bytes at offset 0 do not lie within the 15 data bytes"));
+    CHECK(contains(message(one_tensor(0, 0, 4).data(15)),
+                   "its 16 bytes at offset 0 do not lie within the 15 data bytes"));
     CHECK(contains(message(one_tensor(0, 64, 4).data(64)), "do not lie within"));
     CHECK(contains(message(one_tensor(0, ~0ULL / 2 - 31, 4).data(64)), "do not lie within"));
     CHECK(contains(message(one_tensor(0, ~0ULL, 4).data(64)), "tensor \"w\": the offset is 18446744073709551615"));
@@ -154,7 +164,10 @@ TEST_CASE("gguf: the writer refuses what the format cannot hold, and writes noth
     const std::string path = folder / "t.gguf";
     const auto x = random_tensor(Shape{1, 1, 1, 1, 2});
     CHECK(contains(error_of([&] { save_gguf(path, {{"k", nullptr}}, {}); }), "is null, which GGUF cannot hold"));
-    CHECK(contains(error_of([&] { save_gguf(path, {{"k", {1, "a"}}}, {}); }), "mixes the number 1 and the string \"a\""));
+    CHECK(contains(error_of([&] {
+                       save_gguf(path, {{"k", {1, "a"}}}, {});
+                   }),
+                   "mixes the number 1 and the string \"a\""));
     CHECK(contains(error_of([&] { save_gguf(path, Json::object(), {NamedTensor::of("x", x)}); }), "expected 1 to 4"));
     CHECK_FALSE(std::filesystem::exists(path));
 }

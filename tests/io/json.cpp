@@ -36,7 +36,8 @@ TEST_CASE("json: a wrong type is an error that names file, key, found and expect
 }
 
 TEST_CASE("json: text that is no JSON is an error with file and byte offset, on one line") {
-    for (const char* text : {"", "{", "{\"a\":", "[1,]", "nul", "{\"a\" 1}", "\"\x01\"", "\"\xff\"", "1e999", "{} x", "\n\n["}) {
+    for (const char* text :
+         {"", "{", "{\"a\":", "[1,]", "nul", "{\"a\" 1}", "\"\x01\"", "\"\xff\"", "1e999", "{} x", "\n\n["}) {
         const std::string message = error_of([&] { parse_json(text, "f.json"); });
         CAPTURE(message);
         CHECK(contains(message, "f.json: byte "));
@@ -64,7 +65,7 @@ TEST_CASE("json: a text file is read whole, and a missing, oversized or unreadab
     CHECK(read_text_file(path, 200000) == text);
     CHECK(contains(error_of([&] { read_text_file(path, 199999); }), "larger than the 199999 bytes"));
     std::remove(path.c_str());
-    CHECK_THROWS_WITH_AS(read_text_file("no/such/file", 10), "no/such/file: cannot be opened: No such file or directory",
-                         ValueError);
+    CHECK_THROWS_WITH_AS(read_text_file("no/such/file", 10),
+                         "no/such/file: cannot be opened: No such file or directory", ValueError);
     CHECK_THROWS_AS(read_text_file(".", 10), ValueError);
 }

@@ -90,7 +90,8 @@ TEST_CASE("safetensors: integers of every width and booleans become 64-bit integ
 TEST_CASE("safetensors: a scalar is [1] and unaligned tensors read as well as aligned ones") {
     const TempDir folder;
     std::string bytes = file_bytes(
-        R"({"a":{"dtype":"U8","shape":[1],"data_offsets":[0,1]},"s":{"dtype":"F32","shape":[],"data_offsets":[1,5]}})", 5);
+        R"({"a":{"dtype":"U8","shape":[1],"data_offsets":[0,1]},"s":{"dtype":"F32","shape":[],"data_offsets":[1,5]}})",
+        5);
     const float value = 2.5f;
     std::memcpy(bytes.data() + bytes.size() - 4, &value, 4);
     for (int shift = 0; shift < 4; ++shift) {  // pad the header, so that each alignment occurs
@@ -115,8 +116,8 @@ TEST_CASE("safetensors: every lie in a header is an error that names the file an
     };
     const auto entry = [&](std::string_view dtype, std::string_view shape, std::string_view offsets,
                            std::size_t data_bytes) {
-        return message(file_bytes(join(R"({"w":{"dtype":)", dtype, R"(,"shape":)", shape, R"(,"data_offsets":)", offsets, "}}"),
-                                  data_bytes));
+        return message(file_bytes(
+            join(R"({"w":{"dtype":)", dtype, R"(,"shape":)", shape, R"(,"data_offsets":)", offsets, "}}"), data_bytes));
     };
     CHECK(contains(message("abc"), "3 bytes are too few"));
     CHECK(contains(message(file_bytes("{}", 0).substr(0, 9)), "a header of 2 bytes is announced"));

@@ -1,6 +1,6 @@
 #pragma once
-/// config.json, generation_config.json and preprocessor_config.json of a Hugging Face folder, as transformers 4.x
-/// and 5.x write them. A key that is absent takes transformers' class default; a value that no model of this kind can
+/// config.json, generation_config.json and preprocessor_config.json of a Hugging Face folder, as transformers 4.x and
+/// 5.x write them. A key that is absent takes transformers' class default; a value that no model of this kind can
 /// have, and a feature that this library does not compute, is a FormatError that names the key.
 ///
 /// Source: transformers 5.23, configuration_{smolvlm,idefics3,llama}.py, modeling_rope_utils.py,
@@ -14,8 +14,8 @@ namespace smolvlm {
 
 namespace detail {
 
-inline constexpr Index max_row_width =
-    1 << 16;  // of any row; far above all models, small enough for products not to overflow
+// Far above all models, and small enough for products not to overflow.
+inline constexpr Index max_row_width = 1 << 16;
 inline constexpr Index max_layers = 1 << 10;
 
 /// An object with a name for messages: reads integers and numbers that must lie in a range.
@@ -38,7 +38,7 @@ struct ConfigReader {
     /// A feature that must be off (or absent).
     void require_off(const char* key) const {
         SMOLVLM_CHECK(!get_or<bool>(json, key, where, false), FormatError, where, ": \"", key,
-                      "\" is true, only false is ", "supported");
+                      "\" is true, only false is supported");
     }
     /// A choice that must be the one supported (or absent).
     void require_choice(const char* key, std::string_view supported) const {

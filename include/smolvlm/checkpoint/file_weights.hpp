@@ -1,18 +1,20 @@
 #pragma once
-/// Parameters that lie in tensor files under names of their own: what Hugging Face folders and GGUF pairs have in common.
+/// Parameters that lie in tensor files under names of their own: what Hugging Face folders and GGUF pairs have in
+/// common.
 
 #include <smolvlm/checkpoint/weights.hpp>
 #include <smolvlm/io/tensor_file.hpp>
 
 namespace smolvlm {
 
-/// Rows of a query or key projection from GGUF's order to Hugging Face's. llama.cpp rotates neighbours (2j, 2j + 1) of a head,
-/// transformers rotates j and j + K/2; so its converter put row j + K/2 of every head next to row j. Undone here:
+/// Rows of a query or key projection from GGUF's order to Hugging Face's. llama.cpp rotates neighbours (2j, 2j + 1) of
+/// a head, transformers rotates j and j + K/2; so its converter put row j + K/2 of every head next to row j. Undone
+/// here:
 ///
 ///     head of K = 6 rows      GGUF  0 3 1 4 2 5   ->   0 1 2 3 4 5
 ///
-/// Rows are moved as bytes, so quantised ones stay as they are. weight [heads * K, D]; heads is H of queries, G of keys.
-/// Source: llama.cpp, convert_hf_to_gguf.py, LlamaModel.permute.
+/// Rows are moved as bytes, so quantised ones stay as they are. weight [heads * K, D]; heads is H of queries, G of
+/// keys. Source: llama.cpp, convert_hf_to_gguf.py, LlamaModel.permute.
 inline HostWeight unpermute_rope_rows(const HostWeight& weight, Index heads) {
     const Index rows = weight.rows();
     SMOLVLM_CHECK(heads > 0 && rows % (2 * heads) == 0, ShapeError, "unpermute: ", rows, " rows are not ", heads,
@@ -32,8 +34,8 @@ class FileWeights final : public WeightSource {
 public:
     explicit FileWeights(std::string where) : where_(std::move(where)) {}
 
-    /// The parameter `name` is the tensor `stored` of that file; rope_heads > 0: its rows are in GGUF's order of so many
-    /// heads. Throws FormatError when the name is taken.
+    /// The parameter `name` is the tensor `stored` of that file; rope_heads > 0: its rows are in GGUF's order of so
+    /// many heads. Throws FormatError when the name is taken.
     void add(const std::string& name, std::shared_ptr<const TensorFile> file, const std::string& stored,
              Index rope_heads = 0) {
         const bool is_new = shapes_.emplace(name, file->at(stored).shape).second;

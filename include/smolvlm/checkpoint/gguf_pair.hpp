@@ -1,6 +1,6 @@
 #pragma once
-/// A model as llama.cpp's users have it: the decoder in one GGUF file, the vision tower and connector in another (mmproj).
-/// Without the second it is a model that reads text only: any Llama, among them SmolLM2.
+/// A model as llama.cpp's users have it: the decoder in one GGUF file, the vision tower and connector in another
+/// (mmproj). Without the second it is a model that reads text only: any Llama, among them SmolLM2.
 
 #include <smolvlm/checkpoint/checkpoint.hpp>
 #include <smolvlm/checkpoint/config_json.hpp>
@@ -26,22 +26,22 @@ inline TextConfig read_gguf_text_config(const Gguf& file) {
     SMOLVLM_CHECK(embedding.shape.rank() == 2, FormatError, file.path(), ": tensor \"token_embd.weight\" is ",
                   embedding.shape, ", expected two dimensions");
     config.vocab_size = embedding.shape[0];
-    config.hidden_size = meta.integer("llama.embedding_length", embedding.shape[1], 1, max_width);
-    config.intermediate_size = meta.integer("llama.feed_forward_length", 0, 1, max_width);
+    config.hidden_size = meta.integer("llama.embedding_length", embedding.shape[1], 1, max_row_width);
+    config.intermediate_size = meta.integer("llama.feed_forward_length", 0, 1, max_row_width);
     config.num_hidden_layers = meta.integer("llama.block_count", 0, 1, max_layers);
-    const Index heads = meta.integer("llama.attention.head_count", 0, 1, max_width);
-    const Index kv_heads = meta.integer("llama.attention.head_count_kv", heads, 1, max_width);
-    SMOLVLM_CHECK(heads % kv_heads == 0, FormatError, file.path(), ": ", heads, " attention heads cannot share ", kv_heads,
-                  " key/value heads equally");
+    const Index heads = meta.integer("llama.attention.head_count", 0, 1, max_row_width);
+    const Index kv_heads = meta.integer("llama.attention.head_count_kv", heads, 1, max_row_width);
+    SMOLVLM_CHECK(heads % kv_heads == 0, FormatError, file.path(), ": ", heads, " attention heads cannot share ",
+                  kv_heads, " key/value heads equally");
     config.num_attention_heads = heads;
     config.num_key_value_heads = kv_heads;
-    config.head_dim = meta.integer("llama.attention.key_length", config.hidden_size / heads, 2, max_width / heads);
-    const Index values = meta.integer("llama.attention.value_length", config.head_dim, 1, max_width);
-    const Index rotated = meta.integer("llama.rope.dimension_count", config.head_dim, 1, max_width);
+    config.head_dim = meta.integer("llama.attention.key_length", config.hidden_size / heads, 2, max_row_width / heads);
+    const Index values = meta.integer("llama.attention.value_length", config.head_dim, 1, max_row_width);
+    const Index rotated = meta.integer("llama.rope.dimension_count", config.head_dim, 1, max_row_width);
     SMOLVLM_CHECK(config.head_dim % 2 == 0 && rotated == config.head_dim && values == config.head_dim, FormatError,
                   file.path(), ": heads of ", config.head_dim, " elements with values of ", values, ", ", rotated,
                   " of them rotated; expected one even number for all three");
-    SMOLVLM_CHECK(meta.integer("llama.expert_count", 0, 0, max_width) == 0, FormatError, file.path(),
+    SMOLVLM_CHECK(meta.integer("llama.expert_count", 0, 0, max_row_width) == 0, FormatError, file.path(),
                   ": a mixture of experts is not supported");
     meta.require_choice("llama.rope.scaling.type", "none");
     config.rms_norm_eps = meta.positive("llama.attention.layer_norm_rms_epsilon", 1e-5);
@@ -58,10 +58,10 @@ inline VisionConfig read_gguf_vision_config(const Gguf& file) {
     SMOLVLM_CHECK(kind == "idefics3", FormatError, meta.where, ": \"", projector, "\" is ", in_quotes(kind),
                   ", expected \"idefics3\" (SmolVLM)");
     VisionConfig config;
-    config.hidden_size = meta.integer("clip.vision.embedding_length", 0, 1, max_width);
-    config.intermediate_size = meta.integer("clip.vision.feed_forward_length", 0, 1, max_width);
+    config.hidden_size = meta.integer("clip.vision.embedding_length", 0, 1, max_row_width);
+    config.intermediate_size = meta.integer("clip.vision.feed_forward_length", 0, 1, max_row_width);
     config.num_hidden_layers = meta.integer("clip.vision.block_count", 0, 1, max_layers);
-    config.num_attention_heads = meta.integer("clip.vision.attention.head_count", 0, 1, max_width);
+    config.num_attention_heads = meta.integer("clip.vision.attention.head_count", 0, 1, max_row_width);
     SMOLVLM_CHECK(config.hidden_size % config.num_attention_heads == 0, FormatError, meta.where, ": rows of ",
                   config.hidden_size, " elements are not divisible by ", config.num_attention_heads, " heads");
     config.image_size = meta.integer("clip.vision.image_size", 0, 1, 1 << 14);
@@ -70,8 +70,8 @@ inline VisionConfig read_gguf_vision_config(const Gguf& file) {
     return config;
 }
 
-/// Frames of image_size pixels. Files made before the key preproc_image_size existed get four frames to the longest edge, as
-/// all released models have.
+/// Frames of image_size pixels. Files made before the key preproc_image_size existed get four frames to the longest
+/// edge, as all released models have.
 inline ImageProcessorConfig read_gguf_image_config(const Gguf& file, const VisionConfig& vision) {
     const ConfigReader meta{file.metadata(), file.path()};
     ImageProcessorConfig config;
@@ -110,7 +110,8 @@ inline GenerationConfig read_gguf_generation(const Gguf& file, std::span<const s
     return config;
 }
 
-inline void add_gguf_text_weights(FileWeights& weights, const std::shared_ptr<const Gguf>& file, const TextConfig& config) {
+inline void add_gguf_text_weights(FileWeights& weights, const std::shared_ptr<const Gguf>& file,
+                                  const TextConfig& config) {
     for (const auto& [stored, tensor] : file->tensors()) {
         const GgufNameParts parts = split_gguf_name(gguf_text, stored);
         Index rope_heads = 0;

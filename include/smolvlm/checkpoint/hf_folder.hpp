@@ -66,8 +66,8 @@ inline ChatTemplate read_chat_template(const std::string& folder, bool has_image
     return has_images ? ChatTemplate::smolvlm() : ChatTemplate::chatml();
 }
 
-/// Tokenizer, template and image processor of a folder, which needs no config.json and no weights. tokens_per_image: of a
-/// frame, where processor_config.json does not say it (0: as transformers' processor class).
+/// Tokenizer, template and image processor of a folder, which needs no config.json and no weights. tokens_per_image: of
+/// a frame, where processor_config.json does not say it (0: as transformers' processor class).
 inline Processor read_processor(const std::string& folder, Index tokens_per_image = 0) {
     const std::string image_path = folder + "/preprocessor_config.json", path = folder + "/processor_config.json";
     const Json processor = detail::read_json_if_there(path).value_or(Json::object());
@@ -87,12 +87,14 @@ inline Processor read_processor(const std::string& folder, Index tokens_per_imag
     return result;
 }
 
-/// The weights of a folder. A Llama without a vision tower calls "model.norm.weight" what is part of a SmolVLM's text model.
+/// The weights of a folder. A Llama without a vision tower calls "model.norm.weight" what is part of a SmolVLM's text
+/// model.
 inline std::unique_ptr<WeightSource> open_hf_weights(const std::string& folder, const ModelConfig& config) {
     const auto file = std::make_shared<const Safetensors>(Safetensors::open_folder(folder));
     auto weights = std::make_unique<FileWeights>(file->path());
     for (const auto& [stored, tensor] : file->tensors()) {
-        const bool rename = !config.has_vision && stored.starts_with("model.") && !stored.starts_with("model.text_model.");
+        const bool rename =
+            !config.has_vision && stored.starts_with("model.") && !stored.starts_with("model.text_model.");
         weights->add(rename ? "model.text_model." + stored.substr(6) : stored, file, stored);
     }
     return weights;

@@ -1,6 +1,7 @@
 #pragma once
-/// Writes a model as a Hugging Face folder that transformers loads: config.json, generation_config.json, model.safetensors,
-/// and on request the tokenizer and processor files of another folder. The folder appears whole or not at all.
+/// Writes a model as a Hugging Face folder that transformers loads: config.json, generation_config.json,
+/// model.safetensors, and on request the tokenizer and processor files of another folder. The folder appears whole or
+/// not at all.
 ///
 ///     save(be, model, generation, "folder", {.dtype = DType::bf16, .copy_from = "where/it/was/loaded/from"});
 
@@ -103,8 +104,8 @@ DType dtype_held(const W& weight) {
 
 }  // namespace detail
 
-/// Saves the parameters as they are now, whatever files or training they came from. Throws ValueError when the folder is
-/// there and not empty, when a parameter was never loaded, or when the disk is full; then nothing is left behind.
+/// Saves the parameters as they are now, whatever files or training they came from. Throws ValueError when the folder
+/// is there and not empty, when a parameter was never loaded, or when the disk is full; then nothing is left behind.
 template <Backend B>
 void save(B& be, const SmolVLM<B>& model, const GenerationConfig& generation, const std::string& path,
           const SaveOptions& options = {}) {
@@ -127,10 +128,11 @@ void save(B& be, const SmolVLM<B>& model, const GenerationConfig& generation, co
     folder.write("config.json", detail::model_config_json(config, generation, dtype).dump(2) + '\n');
     folder.write("generation_config.json", detail::generation_config_json(generation).dump(2) + '\n');
     if (!options.copy_from.empty())
-        for (const char* name : {"tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json",
-                                 "vocab.json", "merges.txt", "chat_template.json", "chat_template.jinja",
-                                 "preprocessor_config.json", "processor_config.json"})
-            if (const std::string from = options.copy_from + '/' + name; detail::file_exists(from)) folder.copy(name, from);
+        for (const char* name : {"tokenizer.json", "tokenizer_config.json", "special_tokens_map.json",
+                                 "added_tokens.json", "vocab.json", "merges.txt", "chat_template.json",
+                                 "chat_template.jinja", "preprocessor_config.json", "processor_config.json"})
+            if (const std::string from = options.copy_from + '/' + name; detail::file_exists(from))
+                folder.copy(name, from);
 
     SafetensorsWriter writer(folder.add("model.safetensors"), announced, {{"format", "pt"}});
     std::size_t next = 0;

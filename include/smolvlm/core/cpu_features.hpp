@@ -1,9 +1,9 @@
 #pragma once
-/// What this machine's processor can do, read once from CPUID, and the instruction set that the kernels use: the best one
-/// supported, or the one that the environment variable SMOLVLM_CPU names (portable, avx2, avx512, amx).
+/// What this machine's processor can do, read once from CPUID, and the instruction set that the kernels use: the best
+/// one supported, or the one that the environment variable SMOLVLM_CPU names (portable, avx2, avx512, amx).
 ///
-/// A feature counts only when the operating system also saves its registers (XGETBV), and AMX only when the kernel grants
-/// its tile data to this process. Source: Intel SDM volume 1, chapters 13 and 14; volume 2, CPUID.
+/// A feature counts only when the operating system also saves its registers (XGETBV), and AMX only when the kernel
+/// grants its tile data to this process. Source: Intel SDM volume 1, chapters 13 and 14; volume 2, CPUID.
 
 #include <array>
 #include <cstdlib>

@@ -44,8 +44,8 @@ struct HostWeight {
         return tensor;
     }
 
-    /// The same matrix in F64, F32, F16, BF16, Q8_0, Q4_0 or Q4_1; itself when it already is. Throws ValueError for other
-    /// types and ShapeError when rows are no whole blocks.
+    /// The same matrix in F64, F32, F16, BF16, Q8_0, Q4_0 or Q4_1; itself when it already is. Throws ValueError for
+    /// other types and ShapeError when rows are no whole blocks.
     HostWeight converted(DType target, int threads = 1) const {
         check_holds_weights();
         if (target == dtype) return *this;
@@ -64,8 +64,8 @@ struct HostWeight {
 
     /// The same bytes under another shape of equal size.
     HostWeight reshaped(Shape other) const {
-        SMOLVLM_CHECK(other.numel() == extents.numel() && bytes_of(dtype, other) == bytes_of(dtype, extents), ShapeError,
-                      "reshape: ", extents, " has not as many elements as ", other);
+        SMOLVLM_CHECK(other.numel() == extents.numel() && bytes_of(dtype, other) == bytes_of(dtype, extents),
+                      ShapeError, "reshape: ", extents, " has not as many elements as ", other);
         return {dtype, other, storage};
     }
 

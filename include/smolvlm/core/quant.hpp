@@ -10,8 +10,9 @@
 ///     Q5_1   32 values, 24 bytes   | d | m | fifth bits (u32) | nibbles |      x = d q + m
 ///     Q6_K  256 values, 210 bytes  | nibbles (128) | upper bits (64) | scales (16 x i8) | d |   x = d s (q - 32)
 ///
-/// In a block of 32, byte j of the 16 bytes of nibbles holds value j in its low half and value j + 16 in its high half; bit
-/// j of the fifth bits belongs to value j. Q6_K: see dequantize_q6_k.
+/// In a block of 32, byte j of the 16 bytes of nibbles holds value j in its low half and value j + 16 in its high half;
+/// bit j of the fifth bits belongs to value j. Q6_K: see dequantize_q6_k.
+///
 /// All values are computed in float, whatever T is, so that a model has the same weights in every precision.
 /// Source of the layouts: ggml, src/ggml-common.h and src/ggml-quants.c (quantize_row_*_ref).
 
@@ -89,7 +90,7 @@ void dequantize_q5_1(const std::byte* block, T* x) {
 }
 
 /// 256 values = 2 halves x 4 groups x 32. Value j of group g in half h:
-///     low 4 bits   byte 32 (g mod 2) + j of the half's 64 bytes of nibbles; groups 0, 1 the low half of it, 2, 3 the high
+///     low 4 bits   byte 32 (g mod 2) + j of the half's 64 bytes of nibbles: of groups 0, 1 its low, of 2, 3 its high
 ///     high 2 bits  byte j of the half's 32 bytes of upper bits, bits 2g and 2g + 1
 ///     scale        one of 16 per block, each for 16 values in order
 template <class T>
@@ -167,8 +168,8 @@ void convert_row(const std::byte* source, Index n, T* out) {
 
 }  // namespace detail
 
-/// n values of a floating or quantised type, at any address, as T (double, float, half, bfloat16). n is a multiple of the
-/// type's block. Throws ValueError for integer types.
+/// n values of a floating or quantised type, at any address, as T (double, float, half, bfloat16). n is a multiple of
+/// the type's block. Throws ValueError for integer types.
 template <class T>
 void dequantize_row(DType dtype, const std::byte* source, Index n, T* out) {
     const auto blocks = [&](auto one_block) {
@@ -189,8 +190,8 @@ void dequantize_row(DType dtype, const std::byte* source, Index n, T* out) {
     }
 }
 
-/// n floats to a row of `dtype`: F64, F32, F16, BF16, Q8_0, Q4_0 or Q4_1. n is a multiple of the type's block, the values
-/// are finite. Throws ValueError for other types.
+/// n floats to a row of `dtype`: F64, F32, F16, BF16, Q8_0, Q4_0 or Q4_1. n is a multiple of the type's block, the
+/// values are finite. Throws ValueError for other types.
 inline void quantize_row(DType dtype, const float* source, Index n, std::byte* out) {
     const auto blocks = [&](auto one_block) {
         detail::for_each_block(dtype, n, [&](Index byte, Index i) { one_block(source + i, out + byte); });

@@ -1,14 +1,14 @@
 #pragma once
-/// GGUF files, versions 2 and 3, as llama.cpp writes them: typed metadata, then tensors with their dtypes and shapes, then
-/// the tensors' bytes, each at a multiple of the alignment. Little-endian throughout.
+/// GGUF files, versions 2 and 3, as llama.cpp writes them: typed metadata, then tensors with their dtypes and shapes,
+/// then the tensors' bytes, each at a multiple of the alignment. Little-endian throughout.
 ///
 ///     | "GGUF" | version u32 | tensors u64 | keys u64 |
-///     | key: string | type u32 | value |  ..               string = length u64, bytes; array = type u32, length u64, values
-///     | name: string | rank u32 | extents u64.. | type u32 | offset u64 |  ..   extents innermost first: ours reversed
+///     | key: string | type u32 | value |  ..       string: length u64, bytes;  array: type u32, length u64, values
+///     | name: string | rank u32 | extents u64.. | type u32 | offset u64 |  ..      extents: ours reversed
 ///     | padding | data |
 ///
-/// Source: ggml, docs/gguf.md and src/gguf.cpp. Metadata becomes JSON, so that the typed getters of io/json.hpp read it;
-/// every length is compared with the bytes that are left before anything is allocated.
+/// Source: ggml, docs/gguf.md and src/gguf.cpp. Metadata becomes JSON, so that the typed getters of io/json.hpp read
+/// it; every length is compared with the bytes that are left before anything is allocated.
 
 #include <smolvlm/io/json.hpp>
 #include <smolvlm/io/tensor_file.hpp>
@@ -80,7 +80,8 @@ private:
     Index offset_ = 0;
 };
 
-/// One metadata value. `budget` bounds the array elements of the whole file, for each takes more memory than its bytes here.
+/// One metadata value. `budget` bounds the array elements of the whole file, for each takes more memory than its bytes
+/// here.
 inline Json read_gguf_value(GgufCursor& in, std::uint32_t type, std::string_view key, Index& budget, int depth = 0) {
     switch (static_cast<GgufType>(type)) {
         case GgufType::u8: return in.number<std::uint8_t>();
@@ -121,8 +122,8 @@ public:
         return gguf;
     }
 
-    /// All keys as one flat object: {"general.architecture": "llama", "llama.block_count": 30, ..}. Strings may hold any
-    /// bytes, not only UTF-8.
+    /// All keys as one flat object: {"general.architecture": "llama", "llama.block_count": 30, ..}. Strings may hold
+    /// any bytes, not only UTF-8.
     const Json& metadata() const { return metadata_; }
 
 private:
@@ -139,15 +140,16 @@ private:
                       ", expected 2 or 3 in little-endian order");
         const Index tensor_count = in.count("tensors", 24);
         const Index key_count = in.count("keys", 13);
-        SMOLVLM_CHECK(tensor_count <= max_tensors && key_count <= max_keys, FormatError, path(), ": byte 8: ", tensor_count,
-                      " tensors and ", key_count, " keys are more than any model has");
+        SMOLVLM_CHECK(tensor_count <= max_tensors && key_count <= max_keys, FormatError, path(),
+                      ": byte 8: ", tensor_count, " tensors and ", key_count, " keys are more than any model has");
 
         Index budget = max_array_elements;
         for (Index i = 0; i < key_count; ++i) {
             std::string key = in.string();
             const auto type = in.number<std::uint32_t>();
             Json value = detail::read_gguf_value(in, type, key, budget);
-            SMOLVLM_CHECK(!metadata_.contains(key), FormatError, in.where(), ": the key ", in_quotes(key), " appears twice");
+            SMOLVLM_CHECK(!metadata_.contains(key), FormatError, in.where(), ": the key ", in_quotes(key),
+                          " appears twice");
             metadata_[std::move(key)] = std::move(value);
         }
         std::vector<std::pair<std::string, TensorInfo>> listed;
@@ -187,15 +189,15 @@ private:
     }
 
     /// Checks that all tensors lie aligned within the data and do not overlap, then takes them over.
-    void place_tensors(const std::shared_ptr<const MappedFile>& file, std::vector<std::pair<std::string, TensorInfo>> listed,
-                       Index data_begin, Index alignment) {
+    void place_tensors(const std::shared_ptr<const MappedFile>& file,
+                       std::vector<std::pair<std::string, TensorInfo>> listed, Index data_begin, Index alignment) {
         std::sort(listed.begin(), listed.end(),
                   [](const auto& a, const auto& b) { return a.second.offset < b.second.offset; });
         const Index data_size = std::max<Index>(file->size() - data_begin, 0);
         Index free_from = 0;
         for (auto& [name, tensor] : listed) {
-            SMOLVLM_CHECK(tensor.offset % alignment == 0, FormatError, path(), ": tensor ", in_quotes(name), ": offset ",
-                          tensor.offset, " is no multiple of the alignment ", alignment);
+            SMOLVLM_CHECK(tensor.offset % alignment == 0, FormatError, path(), ": tensor ", in_quotes(name),
+                          ": offset ", tensor.offset, " is no multiple of the alignment ", alignment);
             SMOLVLM_CHECK(tensor.size <= data_size && tensor.offset <= data_size - tensor.size, FormatError, path(),
                           ": tensor ", in_quotes(name), ": its ", tensor.size, " bytes at offset ", tensor.offset,
                           " do not lie within the ", data_size, " data bytes");

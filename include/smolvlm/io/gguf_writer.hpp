@@ -49,8 +49,8 @@ inline void append_gguf_value(std::string& out, const Json& value, GgufType type
             append_bytes(out, static_cast<std::uint32_t>(element));
             append_bytes(out, static_cast<std::uint64_t>(value.size()));
             for (const Json& item : value) {
-                SMOLVLM_CHECK(gguf_type_of(item, true) == element, ValueError, "gguf: an array mixes ", describe(value[0]),
-                              " and ", describe(item));
+                SMOLVLM_CHECK(gguf_type_of(item, true) == element, ValueError, "gguf: an array mixes ",
+                              describe(value[0]), " and ", describe(item));
                 append_gguf_value(out, item, element);
             }
             return;
@@ -85,8 +85,8 @@ inline void save_gguf(const std::string& path, const Json& metadata, const std::
     }
     Index offset = 0;
     for (const NamedTensor& tensor : tensors) {
-        SMOLVLM_CHECK(1 <= tensor.shape.rank() && tensor.shape.rank() <= 4, ValueError, path, ": tensor \"", tensor.name,
-                      "\" has the shape ", tensor.shape, ", expected 1 to 4 dimensions");
+        SMOLVLM_CHECK(1 <= tensor.shape.rank() && tensor.shape.rank() <= 4, ValueError, path, ": tensor \"",
+                      tensor.name, "\" has the shape ", tensor.shape, ", expected 1 to 4 dimensions");
         SMOLVLM_CHECK(static_cast<Index>(tensor.bytes.size()) == bytes_of(tensor.dtype, tensor.shape), ValueError, path,
                       ": tensor \"", tensor.name, "\": ", tensor.bytes.size(), " bytes do not hold ", tensor.dtype, ' ',
                       tensor.shape);
@@ -98,7 +98,9 @@ inline void save_gguf(const std::string& path, const Json& metadata, const std::
         detail::append_bytes(head, static_cast<std::uint64_t>(offset));
         offset = detail::aligned(offset + static_cast<Index>(tensor.bytes.size()), alignment);
     }
-    const auto padding = [](Index size) { return std::string(std::size_t(detail::aligned(size, alignment) - size), '\0'); };
+    const auto padding = [](Index size) {
+        return std::string(std::size_t(detail::aligned(size, alignment) - size), '\0');
+    };
     AtomicFile file(path);
     file.write(head + padding(static_cast<Index>(head.size())));
     for (const NamedTensor& tensor : tensors) {

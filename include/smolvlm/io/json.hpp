@@ -1,6 +1,6 @@
 #pragma once
-/// JSON for the rest of the project: nlohmann/json behind one parse function and typed getters whose errors are sentences.
-/// No other header includes nlohmann/json.
+/// JSON for the rest of the project: nlohmann/json behind one parse function and typed getters whose errors are
+/// sentences. No other header includes nlohmann/json.
 ///
 ///     const Json config = parse_json(read_text_file(path, 16 << 20), path);
 ///     const Index width = get<Index>(config, "hidden_size", path);
@@ -60,8 +60,8 @@ inline void check_json_depth(std::string_view text, std::string_view file_name) 
         } else if (c == '"') {
             in_string = true;
         } else if (c == '[' || c == '{') {
-            SMOLVLM_CHECK(++depth <= max_depth, FormatError, file_name, ": byte ", i, ": JSON nested more than ", max_depth,
-                          " levels deep");
+            SMOLVLM_CHECK(++depth <= max_depth, FormatError, file_name, ": byte ", i, ": JSON nested more than ",
+                          max_depth, " levels deep");
         } else if (c == ']' || c == '}') {
             --depth;
         }
@@ -106,7 +106,8 @@ constexpr const char* json_type_name = std::is_same_v<T, bool>     ? "true or fa
 
 }  // namespace detail
 
-/// Parses `text`, at most 200 levels deep; a repeated key takes its last value. Throws FormatError with the byte offset.
+/// Parses `text`, at most 200 levels deep; a repeated key takes its last value. Throws FormatError, which has
+/// the byte offset.
 inline Json parse_json(std::string_view text, std::string_view file_name) {
     detail::check_json_depth(text, file_name);
     try {
@@ -121,7 +122,8 @@ inline Json parse_json(std::string_view text, std::string_view file_name) {
     }
 }
 
-/// The member of that name, or null when it is absent or JSON's own null. Throws FormatError unless `json` is an object.
+/// The member of that name, or a null pointer when it is absent or JSON's null. Throws FormatError unless `json` is an
+/// object.
 inline const Json* find(const Json& json, const char* key, std::string_view where) {
     SMOLVLM_CHECK(json.is_object(), FormatError, where, ": expected a JSON object with the key \"", key, "\", found ",
                   detail::describe(json));
@@ -142,7 +144,8 @@ T value_as(const Json& value, std::string_view what, std::string_view where) {
 template <class T>
 T get(const Json& json, const char* key, std::string_view where) {
     const Json* const value = find(json, key, where);
-    SMOLVLM_CHECK(value, FormatError, where, ": the key \"", key, "\" is missing, expected ", detail::json_type_name<T>);
+    SMOLVLM_CHECK(value, FormatError, where, ": the key \"", key, "\" is missing, expected ",
+                  detail::json_type_name<T>);
     return value_as<T>(*value, join('"', key, '"'), where);
 }
 

@@ -1,8 +1,8 @@
 #pragma once
 /// A file in memory without reading it: the system loads a page when it is first looked at and may drop it again.
 ///
-/// Tensors borrow their bytes from here and keep the mapping alive through a shared_ptr. A file must not be cut while it is
-/// mapped; it may be renamed, replaced or removed.
+/// Tensors borrow their bytes from here and keep the mapping alive through a shared_ptr. A file must not be cut while
+/// it is mapped; it may be renamed, replaced or removed.
 
 #include <cassert>
 #include <cerrno>
@@ -45,8 +45,9 @@ public:
     const std::byte* data() const { return data_; }
     Index size() const { return static_cast<Index>(size_); }
 
-    /// Gives the whole pages within [offset, offset + length) back to the system: after weights were packed into a layout of
-    /// their own, the file's copy need not count as memory of this process. Looking again reads the file again.
+    /// Gives the whole pages within [offset, offset + length) back to the system: after weights were packed into a
+    /// layout of their own, the file's copy need not count as memory of this process. Looking again reads the file
+    /// again.
     void advise_dont_need(Index offset, Index length) const {
         const auto page = static_cast<std::size_t>(::sysconf(_SC_PAGESIZE));
         const std::size_t begin = (static_cast<std::size_t>(offset) + page - 1) / page * page;
@@ -61,7 +62,8 @@ private:
         ~Descriptor() { ::close(value); }
     };
 
-    MappedFile(std::string path, std::byte* data, std::size_t size) : path_(std::move(path)), data_(data), size_(size) {}
+    MappedFile(std::string path, std::byte* data, std::size_t size)
+        : path_(std::move(path)), data_(data), size_(size) {}
 
     std::string path_;
     std::byte* data_;

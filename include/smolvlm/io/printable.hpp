@@ -1,5 +1,6 @@
 #pragma once
-/// Text from a file inside a message: on one line, of bounded length, and nothing a terminal could mistake for a command.
+/// Text from a file inside a message: on one line, of bounded length, and nothing a terminal could mistake for a
+/// command.
 
 #include <smolvlm/core/error.hpp>
 

@@ -1,11 +1,11 @@
 #pragma once
 /// Safetensors files: an 8-byte length, a JSON header, then the tensors' bytes without gaps.
 ///
-///     | n (u64) | {"__metadata__": {..}, "name": {"dtype": "F32", "shape": [2, 3], "data_offsets": [0, 24]}, ..} | data |
+///     | n (u64) | {"__metadata__": {..}, "name": {"dtype": "F32", "shape": [2, 3], "data_offsets": [0, 24]}} | data |
 ///
-/// Source: huggingface/safetensors, safetensors/src/tensor.rs. Like there, tensors must cover the data exactly: an overlap
-/// or a gap is an error, so that a file cannot hide anything. A checkpoint may be cut into several files ("shards"), which
-/// model.safetensors.index.json lists: {"weight_map": {"name": "model-00001-of-00002.safetensors", ..}}.
+/// Source: huggingface/safetensors, safetensors/src/tensor.rs. Like there, tensors must cover the data exactly: an
+/// overlap or a gap is an error, so that a file cannot hide anything. A checkpoint may be cut into several files
+/// ("shards"), which model.safetensors.index.json lists: {"weight_map": {"name": "model-00001-of-00002.safetensors"}}.
 
 #include <set>
 
@@ -49,7 +49,8 @@ private:
         SMOLVLM_CHECK(declared <= limit, FormatError, path(), ": byte 0: a header of ", declared,
                       " bytes is announced, but the file has ", size, " bytes and headers at most ", max_header_bytes);
         const auto header_size = static_cast<Index>(declared);
-        const Json header = parse_json({reinterpret_cast<const char*>(file->data()) + 8, declared}, path() + ": header");
+        const Json header =
+            parse_json({reinterpret_cast<const char*>(file->data()) + 8, declared}, path() + ": header");
         SMOLVLM_CHECK(header.is_object(), FormatError, path(), ": header: expected an object of tensors, found ",
                       detail::describe(header));
 
@@ -101,8 +102,8 @@ private:
         SMOLVLM_CHECK(offsets.size() == 2, FormatError, where, ": expected two data_offsets, found ", offsets.size());
         const Index begin = value_as<Index>(offsets[0], "a data offset", where);
         const Index end = value_as<Index>(offsets[1], "a data offset", where);
-        SMOLVLM_CHECK(0 <= begin && begin <= end && end <= data_size, FormatError, where, ": data_offsets [", begin, ", ",
-                      end, "] do not lie within the ", data_size, " data bytes");
+        SMOLVLM_CHECK(0 <= begin && begin <= end && end <= data_size, FormatError, where, ": data_offsets [", begin,
+                      ", ", end, "] do not lie within the ", data_size, " data bytes");
         tensor.offset = begin;
         tensor.size = end - begin;
         Index expected = -1;
@@ -110,8 +111,8 @@ private:
             expected = bytes_of(tensor.dtype, tensor.shape);
         } catch (const ShapeError&) {  // more elements than can be counted
         }
-        SMOLVLM_CHECK(expected == tensor.size, FormatError, where, ": ", tensor.size, " bytes do not hold ", tensor.dtype,
-                      ' ', tensor.shape);
+        SMOLVLM_CHECK(expected == tensor.size, FormatError, where, ": ", tensor.size, " bytes do not hold ",
+                      tensor.dtype, ' ', tensor.shape);
         return tensor;
     }
 
@@ -148,8 +149,8 @@ private:
     Metadata metadata_;
 };
 
-/// Writes one safetensors file tensor by tensor, so that a whole model need not be in memory: the header comes first, then
-/// the bytes of each announced tensor in the same order, then commit(). Until then nothing stands under that name.
+/// Writes one safetensors file tensor by tensor, so that a whole model need not be in memory: the header comes first,
+/// then the bytes of each announced tensor in the same order, then commit(). Until then nothing stands under that name.
 class SafetensorsWriter {
 public:
     /// Announces the tensors; their `bytes` are not looked at. Throws ValueError.
@@ -180,7 +181,8 @@ public:
         file_.write(text);
     }
 
-    /// The bytes of the next announced tensor. Throws ValueError when they are too many or too few, or the disk is full.
+    /// The bytes of the next announced tensor. Throws ValueError when they are too many or too few, or the
+    /// disk is full.
     void write(std::span<const std::byte> bytes) {
         SMOLVLM_CHECK(next_ < sizes_.size() && static_cast<Index>(bytes.size()) == sizes_[next_], ValueError, path_,
                       ": tensor ", next_, " of ", sizes_.size(), " got ", bytes.size(), " bytes");
@@ -190,7 +192,8 @@ public:
 
     /// Makes the file appear. Throws ValueError when tensors are still to be written.
     void commit() {
-        SMOLVLM_CHECK(next_ == sizes_.size(), ValueError, path_, ": ", next_, " of ", sizes_.size(), " tensors written");
+        SMOLVLM_CHECK(next_ == sizes_.size(), ValueError, path_, ": ", next_, " of ", sizes_.size(),
+                      " tensors written");
         file_.commit();
     }
 

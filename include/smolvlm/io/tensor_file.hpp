@@ -42,7 +42,8 @@ public:
     HostWeight host_weight(std::string_view name) const {
         const TensorInfo& tensor = at(name);
         const std::byte* const bytes = tensor.file->data() + tensor.offset;
-        const auto alignment = static_cast<std::uintptr_t>(is_quantized(tensor.dtype) ? 2 : info(tensor.dtype).block_bytes);
+        const auto alignment =
+            static_cast<std::uintptr_t>(is_quantized(tensor.dtype) ? 2 : info(tensor.dtype).block_bytes);
         if (reinterpret_cast<std::uintptr_t>(bytes) % alignment == 0)
             return {tensor.dtype, tensor.shape, borrow(tensor.file, tensor.offset, tensor.size)};
         Storage copy = Storage::allocate(static_cast<std::size_t>(tensor.size));
@@ -50,8 +51,8 @@ public:
         return {tensor.dtype, tensor.shape, std::move(copy)};
     }
 
-    /// Its elements as T: float types from any floating or quantised dtype, std::int64_t from any integer dtype, where a
-    /// boolean is 0 or 1. Throws FormatError for the other combinations.
+    /// Its elements as T: float types from any floating or quantised dtype, std::int64_t from any integer dtype, where
+    /// a boolean is 0 or 1. Throws FormatError for the other combinations.
     template <class T>
     HostTensor<T> tensor(std::string_view name) const {
         const TensorInfo& tensor = at(name);

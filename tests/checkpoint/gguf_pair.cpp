@@ -1,0 +1,298 @@
+#include <smolvlm/checkpoint/load.hpp>
+#include <smolvlm/io/gguf_writer.hpp>
+#include <smolvlm/ref/ref.hpp>
+
+#include <doctest/doctest.h>
+
+#include "support/error_text.hpp"
+#include "support/temp_dir.hpp"
+
+using namespace smolvlm;
+using namespace testing;
+
+namespace {
+
+std::string golden(const std::string& name) { return std::string(SMOLVLM_TEST_DIR) + "/golden/models/" + name; }
+
+/// llama.cpp's permutation, as its converter defines it: [heads, 2, K/2, D] -> [heads, K/2, 2, D].
+HostWeight permuted(const HostWeight& weight, Index heads) {
+    const auto w = weight.to_tensor<float>();
+    const Index half = weight.rows() / heads / 2, D = weight.cols();
+    HostTensor<float> out(weight.shape());
+    for (Index h = 0; h < heads; ++h)
+        for (Index side = 0; side < 2; ++side)
+            for (Index j = 0; j < half; ++j)
+                std::copy_n(w.data() + ((h * 2 + side) * half + j) * D, D,
+                            out.data() + ((h * half + j) * 2 + side) * D);
+    return HostWeight::from_tensor(out);
+}
+
+/// A golden folder as a GGUF pair, written as llama.cpp's converter writes it.
+struct Pair {
+    TempDir folder;
+    Checkpoint source;
+    Json text, vision;
+    bool swap_ffn = false;
+    std::optional<DType> dtype;                 // of matrices, where their rows are whole blocks
+    std::string leave_out;                      // a parameter that the files lack
+    std::string text_path = folder / "text.gguf", vision_path = folder / "mmproj.gguf";
+
+    explicit Pair(const std::string& name = "gqa_untied_r2") : source(open_hf_folder(golden(name))) {
+        const TextConfig& t = source.config.text;
+        const VisionConfig& v = source.config.vision;
+        text = {{"general.architecture", "llama"},
+                {"llama.context_length", t.max_position_embeddings},
+                {"llama.embedding_length", t.hidden_size},
+                {"llama.block_count", t.num_hidden_layers},
+                {"llama.feed_forward_length", t.intermediate_size},
+                {"llama.attention.head_count", t.num_attention_heads},
+                {"llama.attention.head_count_kv", t.num_key_value_heads},
+                {"llama.attention.key_length", t.head_dim},
+                {"llama.attention.value_length", t.head_dim},
+                {"llama.attention.layer_norm_rms_epsilon", t.rms_norm_eps},
+                {"llama.rope.freq_base", t.rope_theta},
+                {"llama.rope.dimension_count", t.head_dim},
+                {"tokenizer.ggml.model", "gpt2"},
+                {"tokenizer.ggml.pre", "smollm"},
+                {"tokenizer.ggml.eos_token_id", 2},
+                {"tokenizer.ggml.bos_token_id", 1}};
+        add_vocabulary(parse_json(read_file(golden(name) + "/tokenizer.json"), "t"));
+        vision = {{"general.architecture", "clip"},
+                  {"clip.has_vision_encoder", true},
+                  {"clip.projector_type", "idefics3"},
+                  {"clip.vision.image_size", v.image_size},
+                  {"clip.vision.patch_size", v.patch_size},
+                  {"clip.vision.embedding_length", v.hidden_size},
+                  {"clip.vision.feed_forward_length", v.intermediate_size},
+                  {"clip.vision.block_count", v.num_hidden_layers},
+                  {"clip.vision.attention.head_count", v.num_attention_heads},
+                  {"clip.vision.attention.layer_norm_epsilon", v.layer_norm_eps},
+                  {"clip.vision.projector.scale_factor", source.config.scale_factor},
+                  {"clip.vision.preproc_image_size", source.processor.image.longest_edge},
+                  {"clip.vision.image_mean", {0.5, 0.5, 0.5}},
+                  {"clip.vision.image_std", {0.5, 0.5, 0.5}}};
+    }
+
+    void add_vocabulary(const Json& tokenizer) {
+        std::vector<std::string> tokens(static_cast<std::size_t>(source.config.text.vocab_size), "[unused]");
+        std::vector<int> types(tokens.size(), 1);
+        for (const auto& [token, id] : tokenizer["model"]["vocab"].items()) tokens[id.get<std::size_t>()] = token;
+        for (const Json& token : tokenizer["added_tokens"]) {
+            tokens[token["id"].get<std::size_t>()] = token["content"].get<std::string>();
+            types[token["id"].get<std::size_t>()] = token["special"].get<bool>() ? 3 : 4;
+        }
+        std::vector<std::string> merges;
+        for (const Json& merge : tokenizer["model"]["merges"])
+            merges.push_back(merge.is_string() ? merge.get<std::string>()
+                                               : merge[0].get<std::string>() + ' ' + merge[1].get<std::string>());
+        for (std::size_t i = 0; i < tokens.size(); ++i)
+            if (tokens[i] == "[unused]") tokens[i] += std::to_string(i);
+        text["tokenizer.ggml.tokens"] = tokens;
+        text["tokenizer.ggml.token_type"] = types;
+        text["tokenizer.ggml.merges"] = merges;
+    }
+
+    /// The names of llama.cpp, spelled out here once more: a table of its own, against which the library's is tested.
+    std::string their_name(const std::string& name) const {
+        std::string out = name;
+        const auto replace = [&](const std::string& from, const std::string& to) {
+            const std::size_t at = out.find(from);
+            if (at != out.npos) out.replace(at, from.size(), to);
+        };
+        replace("model.connector.modality_projection.proj", "mm.model.fc");
+        replace("model.text_model.embed_tokens", "token_embd");
+        replace("model.text_model.norm", "output_norm");
+        replace("lm_head", "output");
+        replace("model.text_model.layers.", "blk.");
+        replace("post_attention_layernorm", "ffn_norm");
+        replace("input_layernorm", "attn_norm");
+        replace("mlp.gate_proj", "ffn_gate");
+        replace("mlp.up_proj", "ffn_up");
+        replace("mlp.down_proj", "ffn_down");
+        replace("self_attn.o_proj", "attn_output");
+        replace("model.vision_model.embeddings.patch_embedding", "v.patch_embd");
+        replace("model.vision_model.embeddings.position_embedding", "v.position_embd");
+        replace("model.vision_model.post_layernorm", "v.post_ln");
+        replace("model.vision_model.encoder.layers.", "v.blk.");
+        replace("layer_norm1", "ln1");
+        replace("layer_norm2", "ln2");
+        replace("self_attn.out_proj", "attn_out");
+        replace("mlp.fc1", swap_ffn ? "ffn_down" : "ffn_up");
+        replace("mlp.fc2", swap_ffn ? "ffn_up" : "ffn_down");
+        for (const char* which : {"q", "k", "v"}) replace(join("self_attn.", which, "_proj"), join("attn_", which));
+        return out;
+    }
+
+    void write() const {
+        std::vector<HostWeight> kept;
+        std::vector<NamedTensor> text_tensors, vision_tensors;
+        for (const auto& [name, shape] : source.weights->shapes()) {
+            if (name == leave_out) continue;
+            HostWeight weight = source.weights->weight(name);
+            if (name.ends_with("self_attn.q_proj.weight") && name.find("text_model") != name.npos)
+                weight = permuted(weight, source.config.text.num_attention_heads);
+            if (name.ends_with("self_attn.k_proj.weight") && name.find("text_model") != name.npos)
+                weight = permuted(weight, source.config.text.num_key_value_heads);
+            if (dtype && shape.rank() == 2 && shape.back() % info(*dtype).block_elements == 0)
+                weight = weight.converted(*dtype);
+            kept.push_back(weight);
+            const bool in_text = name.find("text_model") != name.npos || name == "lm_head.weight";
+            (in_text ? text_tensors : vision_tensors).push_back(NamedTensor::of(their_name(name), kept.back()));
+        }
+        save_gguf(text_path, text, text_tensors);
+        save_gguf(vision_path, vision, vision_tensors);
+    }
+    Checkpoint open() const {
+        write();
+        return open_checkpoint(text_path, vision_path);
+    }
+    std::string error() const {
+        return error_of([&] {
+            const Checkpoint checkpoint = open();
+            Ref<float> be;
+            load_model(be, checkpoint.config, *checkpoint.weights);
+        });
+    }
+};
+
+}  // namespace
+
+TEST_CASE("gguf_pair: rows of rotated heads go back where they were, whatever their dtype") {
+    HostTensor<float> stored(Shape{12, 32});  // two heads of six rows
+    for (Index i = 0; i < stored.numel(); ++i) stored.data()[i] = static_cast<float>(i / 32);
+    for (DType dtype : {DType::f32, DType::f16, DType::q8_0}) {
+        const auto rows = unpermute_rope_rows(HostWeight::from_tensor(stored).converted(dtype), 2).to_tensor<float>();
+        const float expected[] = {0, 2, 4, 1, 3, 5, 6, 8, 10, 7, 9, 11};
+        for (Index i = 0; i < 12; ++i) CHECK(rows.view()(i, 7) == doctest::Approx(expected[i]).epsilon(0.01));
+    }
+    CHECK_THROWS_AS(unpermute_rope_rows(HostWeight::from_tensor(stored), 4), ShapeError);
+}
+
+TEST_CASE("gguf_pair: a pair made from a folder has the folder's parameters, configuration and tokenizer") {
+    for (const char* name : {"gqa_untied_r2", "mha_tied_r3", "odd_head_dim", "sharded_tied"}) {
+        CAPTURE(name);
+        const Pair pair(name);
+        const Checkpoint checkpoint = pair.open();
+        const ModelConfig &found = checkpoint.config, &expected = pair.source.config;
+        CHECK(found.has_vision);
+        CHECK(found.scale_factor == expected.scale_factor);
+        CHECK(found.image_token_id == expected.image_token_id);
+        CHECK(found.tie_word_embeddings == expected.tie_word_embeddings);
+        CHECK(found.text.head_dim == expected.text.head_dim);
+        CHECK(found.text.num_key_value_heads == expected.text.num_key_value_heads);
+        CHECK(found.text.vocab_size == expected.text.vocab_size);
+        CHECK(found.text.rope_theta == doctest::Approx(expected.text.rope_theta));
+        CHECK(found.text.rms_norm_eps == doctest::Approx(expected.text.rms_norm_eps));
+        CHECK(found.vision.patches() == expected.vision.patches());
+        CHECK(checkpoint.processor.image_seq_len == pair.source.processor.image_seq_len);
+        CHECK(checkpoint.processor.image.longest_edge == pair.source.processor.image.longest_edge);
+        CHECK(checkpoint.weights->shapes() == pair.source.weights->shapes());
+        for (const auto& parameter : pair.source.weights->shapes()) {
+            CAPTURE(parameter.first);
+            const auto a = checkpoint.weights->weight(parameter.first).to_tensor<float>();
+            const auto b = pair.source.weights->weight(parameter.first).to_tensor<float>();
+            CHECK(std::equal(a.flat().begin(), a.flat().end(), b.flat().begin(), b.flat().end()));
+        }
+        const std::string text = "User:<image>What are 12 x 34?<end_of_utterance>\nAssistant:";
+        CHECK(checkpoint.processor.tokenizer.encode(text) == pair.source.processor.tokenizer.encode(text));
+        Ref<float> be;
+        CHECK_NOTHROW(load_model(be, checkpoint.config, *checkpoint.weights));
+    }
+}
+
+TEST_CASE("gguf_pair: quantised and 16-bit matrices stay as the file has them, close to the originals") {
+    for (DType dtype : {DType::f16, DType::bf16, DType::q8_0, DType::q4_0, DType::q4_1}) {
+        CAPTURE(info(dtype).name);
+        Pair pair("grid27_r3");  // rows of 32
+        pair.dtype = dtype;
+        const Checkpoint checkpoint = pair.open();
+        for (const char* which : {"q", "k", "v"}) {
+            const std::string name = join("model.text_model.layers.0.self_attn.", which, "_proj.weight");
+            const HostWeight weight = checkpoint.weights->weight(name);
+            CHECK(weight.dtype == dtype);
+            const auto a = weight.to_tensor<float>(), b = pair.source.weights->weight(name).to_tensor<float>();
+            float worst = 0, largest = 0;
+            for (Index i = 0; i < a.numel(); ++i) {
+                worst = std::max(worst, std::abs(a.data()[i] - b.data()[i]));
+                largest = std::max(largest, std::abs(b.data()[i]));
+            }
+            CHECK(worst <= largest * (dtype == DType::q4_0 || dtype == DType::q4_1 ? 0.14f : 0.01f));
+        }
+    }
+}
+
+TEST_CASE("gguf_pair: files whose MLP maps have each other's names read the same") {
+    Pair pair;
+    pair.swap_ffn = true;
+    const Checkpoint checkpoint = pair.open();
+    for (const char* name : {"fc1.weight", "fc1.bias", "fc2.weight", "fc2.bias"}) {
+        const std::string parameter = join("model.vision_model.encoder.layers.1.mlp.", name);
+        const auto a = checkpoint.weights->weight(parameter).to_tensor<float>();
+        const auto b = pair.source.weights->weight(parameter).to_tensor<float>();
+        CHECK(a.shape() == b.shape());
+        CHECK(std::equal(a.flat().begin(), a.flat().end(), b.flat().begin()));
+    }
+}
+
+TEST_CASE("gguf_pair: without an mmproj the model reads text only") {
+    const Pair pair;
+    pair.write();
+    const Checkpoint checkpoint = open_checkpoint(pair.text_path);
+    CHECK_FALSE(checkpoint.config.has_vision);
+    CHECK_FALSE(checkpoint.processor.has_images());
+    Ref<float> be;
+    CHECK_NOTHROW(load_model(be, checkpoint.config, *checkpoint.weights));
+    CHECK(contains(error_of([&] { open_checkpoint(golden("gqa_untied_r2"), pair.vision_path); }), "this is a folder"));
+}
+
+TEST_CASE("gguf_pair: answers end at the file's end tokens and at the end of a turn") {
+    Pair pair;
+    pair.text["tokenizer.ggml.eot_token_id"] = 5;
+    const auto end_of_turn = pair.source.processor.tokenizer.encode("<end_of_utterance>");
+    CHECK(pair.open().generation.eos == std::vector<std::int32_t>{2, 5, end_of_turn.at(0)});
+    CHECK(pair.open().generation.bos == 1);
+}
+
+TEST_CASE("gguf_pair: what does not fit is an error that names the file and the key or tensor") {
+    const auto with_text = [](const char* key, const Json& value) {
+        Pair pair;
+        pair.text[key] = value;
+        const std::string message = pair.error();
+        CHECK(contains(message, "text.gguf: "));
+        return message;
+    };
+    const auto with_vision = [](const char* key, const Json& value) {
+        Pair pair;
+        pair.vision[key] = value;
+        const std::string message = pair.error();
+        CHECK(contains(message, "mmproj.gguf: "));
+        return message;
+    };
+    CHECK(contains(with_text("general.architecture", "qwen2"), "is \"qwen2\", expected \"llama\""));
+    CHECK(contains(with_text("llama.block_count", "x"), "\"llama.block_count\" is the string \"x\""));
+    CHECK(contains(with_text("llama.block_count", 900), "the configuration asks for 902 layers"));
+    CHECK(contains(with_text("llama.attention.head_count", 0), "\"llama.attention.head_count\" is 0"));
+    CHECK(contains(with_text("llama.attention.head_count_kv", 4), "6 attention heads cannot share 4"));
+    CHECK(contains(with_text("llama.rope.dimension_count", 4), "4 of them rotated"));
+    CHECK(contains(with_text("llama.rope.scaling.type", "yarn"), "only \"none\" is supported"));
+    CHECK(contains(with_text("llama.expert_count", 8), "a mixture of experts is not supported"));
+    CHECK(contains(with_text("tokenizer.ggml.model", "llama"), "tokenizer.ggml.model"));
+    CHECK(contains(with_text("tokenizer.ggml.tokens", {1, 2}),
+                   "an element of \"tokenizer.ggml.tokens\" is the number 1"));
+    CHECK(contains(with_text("tokenizer.ggml.tokens", std::vector<std::string>(400, "t")),
+                   "400 tokens, but the embedding has only 296"));
+    CHECK(contains(with_vision("clip.projector_type", "mlp"),
+                   "\"clip.projector_type\" is \"mlp\", expected \"idefics3\""));
+    CHECK(contains(with_vision("clip.vision.patch_size", 0), "\"clip.vision.patch_size\" is 0"));
+    CHECK(contains(with_vision("clip.vision.projector.scale_factor", 3), "8 patches on an edge are no multiple"));
+    CHECK(contains(with_vision("clip.vision.attention.head_count", 5), "not divisible by 5 heads"));
+    Pair pair;
+    pair.leave_out = "model.text_model.layers.1.mlp.up_proj.weight";
+    CHECK(contains(pair.error(), "1 missing: model.text_model.layers.1.mlp.up_proj.weight"));
+    pair.leave_out = "model.text_model.embed_tokens.weight";
+    CHECK(contains(pair.error(), "holds no tensor \"token_embd.weight\""));
+    pair.leave_out = "";
+    pair.write();
+    CHECK(contains(error_of([&] { open_checkpoint(pair.vision_path, pair.vision_path); }), "expected \"llama\""));
+    CHECK(contains(error_of([&] { open_checkpoint(pair.text_path, pair.text_path); }), "expected \"clip\""));
+}
