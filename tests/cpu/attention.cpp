@@ -16,8 +16,8 @@ void check_attention(Cpu<T>& be, Heads heads, Index K, const Segments& segments,
     const auto k = random_tensor({segments.key_rows() + extra_keys, heads.kv * K}, 2);
     const auto v = random_tensor({segments.key_rows() + extra_keys, heads.kv * K}, 3);
     // Scores are about sqrt(K) wide before scaling; an error of a score is a relative error of its weight.
-    check_close(be.attention(as<T>(q), as<T>(k), as<T>(v), heads, segments), Ref<double>().attention(q, k, v, heads, segments),
-                tolerance<T>(8));
+    const auto expected = Ref<double>().attention(q, k, v, heads, segments);
+    check_close(be.attention(as<T>(q), as<T>(k), as<T>(v), heads, segments), expected, tolerance<T>(8));
 }
 
 using enum Segments::Mask;
@@ -50,7 +50,8 @@ TEST_CASE_TEMPLATE("cpu attention: longer than a block of keys, so that maxima m
 
 TEST_CASE_TEMPLATE("cpu attention: ragged segments with caches, gaps and more keys than rows", T, float, double) {
     on_every_path<T>([](Cpu<T>& be) {
-        check_attention(be, {4, 2}, 12, Segments(causal, {{0, 3, 5, 9}, {3, 20, 40, 20}, {23, 1, 100, 77}, {24, 6, 0, 6}}), 9);
+        const Segments chunks(causal, {{0, 3, 5, 9}, {3, 20, 40, 20}, {23, 1, 100, 77}, {24, 6, 0, 6}});
+        check_attention(be, {4, 2}, 12, chunks, 9);
         check_attention(be, {4, 4}, 12, Segments(full, {{0, 7, 0, 3}, {7, 0, 0, 0}, {7, 9, 10, 65}, {16, 2, 3, 1}}), 4);
     });
 }
@@ -68,7 +69,8 @@ TEST_CASE("cpu attention: scores of any size neither overflow nor vanish") {
         for (Index n : {1, 12}) {
             const Segments segments(Segments::Mask::full, {{0, n, 0, 700}});
             const auto some = HostTensor<double>({n, 8}, std::vector<double>(q.data(), q.data() + n * 8));
-            // Scores reach thousands; their float error moves weights, so only sanity is asked for beyond the largest key.
+            // Scores reach thousands; their float error moves weights, so only sanity is asked for beyond the largest
+            // key.
             const auto y = be.attention(as<float>(some), as<float>(k), as<float>(v), {1, 1}, segments);
             check_close(y, Ref<double>().attention(some, k, v, {1, 1}, segments), 5e-3);
         }
@@ -79,7 +81,8 @@ TEST_CASE("cpu attention: the result does not depend on the threads") {
     const auto q = as<float>(random_tensor({200, 90}, 1)), k = as<float>(random_tensor({900, 30}, 2));
     for (CpuPath path : paths()) {
         Cpu<float> one(1, path), four(4, path);
-        for (const Segments& s : {Segments(causal, {{0, 200, 0, 900}}), Segments(causal, {{0, 1, 0, 900}, {1, 199, 0, 300}})}) {
+        const Segments whole(causal, {{0, 200, 0, 900}}), ragged(causal, {{0, 1, 0, 900}, {1, 199, 0, 300}});
+        for (const Segments& s : {whole, ragged}) {
             const auto a = one.attention(q, k, k, {9, 3}, s), b = four.attention(q, k, k, {9, 3}, s);
             check_close(b, as<double>(a), 0);
         }
@@ -97,7 +100,8 @@ TEST_CASE_TEMPLATE("cpu rope: every width, position and segment; in place or not
                 check_close(be.rope(shared, heads, 273768.0, segments), expected, tolerance<T>(4));
                 CHECK(std::ranges::equal(shared.flat(), before.flat()));
                 check_close(be.rope(as<T>(x), heads, 273768.0, segments), expected, tolerance<T>(4));
-                check_close(be.rope(as<T>(x), heads, 1e5, segments), Ref<double>().rope(x, heads, 1e5, segments), tolerance<T>(4));
+                const auto other = Ref<double>().rope(x, heads, 1e5, segments);
+                check_close(be.rope(as<T>(x), heads, 1e5, segments), other, tolerance<T>(4));
             }
     });
 }

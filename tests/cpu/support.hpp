@@ -1,5 +1,6 @@
 #pragma once
-// What the tests of the fast backend share: its paths and threads, random operands, and the comparison with Ref<double>.
+// What the tests of the fast backend share: its paths and threads, random operands, and the comparison with
+// Ref<double>.
 
 #include <doctest/doctest.h>
 

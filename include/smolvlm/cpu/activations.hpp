@@ -1,5 +1,5 @@
 #pragma once
-/// Elementwise functions, vectorised.                                                     definitions: ref/activations.hpp
+/// Elementwise functions, vectorised.                                             definitions: ref/activations.hpp
 
 #include <smolvlm/core/parallel.hpp>
 #include <smolvlm/core/view.hpp>
@@ -7,7 +7,6 @@
 
 namespace smolvlm::cpu {
 
-/// y = f(a, b) over n numbers; outputs may be inputs.
 template <class F>
 struct Elementwise {
     template <int Bytes, class T>
@@ -20,10 +19,11 @@ struct Elementwise {
     }
 };
 
+/// y = f(a, b), three tensors of one shape; y may be a or b.
 template <class F, class T>
-void elementwise(const T* a, const T* b, T* y, Index n, CpuPath path, int threads) {
-    parallel_for(threads, n, Index(8192), [&](Index begin, Index end) {
-        dispatch<Elementwise<F>>(path, a + begin, b + begin, y + begin, end - begin);
+void elementwise(In<T> a, In<T> b, View<T> y, CpuPath path, int threads) {
+    parallel_for(threads, y.numel(), Index(8192), [&](Index begin, Index end) {
+        dispatch<Elementwise<F>>(path, a.data() + begin, b.data() + begin, y.data() + begin, end - begin);
     });
 }
 
@@ -34,7 +34,8 @@ struct Add {
     }
 };
 
-/// x/2 (1 + tanh(u)) = x / (1 + e^(-2u)), u = sqrt(2/pi) (x + 0.044715 x^3): one exp, and no cancellation where x is negative.
+/// x/2 (1 + tanh(u)) = x / (1 + e^(-2u)) with u = sqrt(2/pi) (x + 0.044715 x^3): one exp, and no cancellation where x
+/// < 0.
 struct GeluTanh {
     template <class T, int L>
     SMOLVLM_INLINE static Vec<T, L> of(const Vec<T, L>& x, const Vec<T, L>&) {

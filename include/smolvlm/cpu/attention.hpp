@@ -1,13 +1,13 @@
 #pragma once
-/// Attention without the matrix of scores.                                                definition: ref/attention.hpp
+/// Attention without the matrix of scores.                                          definition: ref/attention.hpp
 ///
-/// Many rows: a block of query rows meets its keys 512 at a time; a row's maximum m and sum l are corrected whenever a new
-/// block of keys raises the maximum (online softmax, Milakov & Gimelshein 2018, arXiv:1805.02867; Dao et al. 2022,
-/// arXiv:2205.14135):
+/// Many rows: a block of query rows meets its keys 512 at a time; a row's maximum m and sum l are corrected whenever
+/// a new block of keys raises the maximum (online softmax, Milakov & Gimelshein 2018, arXiv:1805.02867; Dao et al.
+/// 2022, arXiv:2205.14135):
 ///     m' = max(m, max_j s_j)    l' = l e^(m - m') + sum_j e^(s_j - m')    o' = o e^(m - m') + sum_j e^(s_j - m') v_j
-/// and y = o / l in the end. The query heads that share a key/value head form one block of rows (position-major), so they
-/// share every load of K and V. K is turned into panels once per call, as a weight would be; V is copied together.
-/// Few rows (decoding): cpu/attention_decode.hpp.
+/// and y = o / l in the end. The query heads that share a key/value head form one block of rows (position-major), so
+/// they share every load of K and V. K is turned into panels once per call, as a weight would be; V is copied
+/// together. Few rows (decoding): cpu/attention_decode.hpp.
 
 #include <limits>
 
@@ -23,11 +23,32 @@ namespace attention_detail {
 template <class T>
 inline constexpr Index key_panel = 256 / static_cast<Index>(sizeof(T));  // keys in a panel: four registers of AVX-512
 inline constexpr Index key_block = 512;                                 // keys of one step of the online softmax
-inline constexpr Index query_rows = 24;                                 // rows of a block (more where heads demand it)
+inline constexpr Index query_rows = 48;                                 // rows of a block (more where heads demand it)
 template <class T>  // a power of two would put the rows of a tile into the same cache sets
 inline constexpr Index score_stride = key_block + 64 / static_cast<Index>(sizeof(T));
 
 constexpr Index round_up(Index n, Index step) { return (n + step - 1) / step * step; }
+
+/// panel [K, key_panel] = the first `count` keys [count, stride ld] turned, zeros after them; eight keys at a time,
+/// so that the writes are neighbours.
+template <class T>
+void turn(const T* keys, Index ld, Index count, Index K, T* panel) {
+    constexpr Index P = key_panel<T>, together = 8;
+    for (Index c = 0; c < P; c += together)
+        for (Index d = 0; d < K; ++d) {
+            T* const to = panel + d * P + c;
+            for (Index i = 0; i < together; ++i) to[i] = c + i < count ? keys[(c + i) * ld + d] : T(0);
+        }
+}
+/// to [key_panel, width] = the first `count` rows [count, stride ld], zeros around them.
+template <class T>
+void copy_padded(const T* rows, Index ld, Index count, Index K, T* to, Index width) {
+    for (Index c = 0; c < key_panel<T>; ++c, to += width) {
+        const Index copied = c < count ? K : 0;
+        std::copy_n(rows + c * ld * (copied > 0), copied, to);
+        std::fill(to + copied, to + width, T(0));
+    }
+}
 
 /// The block of query rows and its state. Rows of q and o stand `width` numbers apart, K rounded up to
 /// whole cache lines.
@@ -52,15 +73,15 @@ struct Step {
         constexpr int C = tile_columns(R, static_cast<int>(P) / L, Bytes);
         const Index padded = round_up(count, P);
         for (Index j = 0; j < padded; j += P)
-            tiles<L, R, C>(b.rows, b.q, b.width, k_panels + j * b.K, P, b.K, P, {nullptr, 0, b.scores + j, score_stride<T>});
+            tiles<L, R, C>(b.rows, b.q, b.width, k_panels + j * b.K, P, b.K, P,
+                           TileOut<T>{nullptr, 0, b.scores + j, score_stride<T>});
         for (Index r = 0; r < b.rows; ++r) softmax_row<V>(b, r, std::clamp<Index>(b.visible(r) - j0, 0, count), count);
+        const TileOut<T> o{b.o, b.width, b.o, b.width};
         Index column = 0;
         for (; column + C * L <= b.width; column += C * L)
-            tiles<L, R, C>(b.rows, b.scores, score_stride<T>, v + column, b.width, count, C * L,
-                           {b.o + column, b.width, b.o + column, b.width});
+            tiles<L, R, C>(b.rows, b.scores, score_stride<T>, v + column, b.width, count, C * L, o.at(0, column));
         for (; column < b.width; column += L)
-            tiles<L, R, 1>(b.rows, b.scores, score_stride<T>, v + column, b.width, count, L,
-                           {b.o + column, b.width, b.o + column, b.width});
+            tiles<L, R, 1>(b.rows, b.scores, score_stride<T>, v + column, b.width, count, L, o.at(0, column));
     }
 
     /// Scores of row r to e^(s - m), and the state corrected. `seen` of the `count` keys are visible to the row.
@@ -71,19 +92,23 @@ struct Step {
         const Index end = round_up(count, L);
         std::fill(s + seen, s + end, -std::numeric_limits<T>::infinity());
         if (seen == 0) return std::fill(s, s + end, T(0));
-        V highest = V::load(s);
-        for (Index j = L; j < end; j += L) highest = max(V::load(s + j), highest);
-        const T before = b.m[r], m = std::max(before, largest(highest));
+        V highest = V::load(s), other = highest;
+        for (Index j = L; j < end; j += 2 * L) {
+            highest = max(V::load(s + j), highest);
+            if (j + L < end) other = max(V::load(s + j + L), other);
+        }
+        const T before = b.m[r], m = std::max(before, largest(max(highest, other)));
         V total(T(0));
         for (Index j = 0; j < end; j += L) {
-            const V e = exp(V::load(s + j) - V(m));
+            const V e = exp<true>(V::load(s + j) - V(m));
             e.store(s + j);
             total = total + e;
         }
         if (m > before) {
             const T shrink = std::exp(before - m);  // 0 at the first block, where before is -infinity
             b.l[r] *= shrink;
-            for (Index i = 0; i < b.width; i += L) (V::load(b.o + r * b.width + i) * V(shrink)).store(b.o + r * b.width + i);
+            T* const o = b.o + r * b.width;
+            for (Index i = 0; i < b.width; i += L) (V::load(o + i) * V(shrink)).store(o + i);
         }
         b.l[r] += sum(total);
         b.m[r] = m;
@@ -94,7 +119,8 @@ struct Step {
 
 /// q [N, H*K]   k, v [R, G*K]   ->   y [N, H*K]
 template <class T>
-void attention(In<T> q, In<T> k, In<T> v, Heads heads, const Segments& segments, View<T> y, CpuPath path, const Team& team) {
+void attention(In<T> q, In<T> k, In<T> v, Heads heads, const Segments& segments, View<T> y, CpuPath path,
+               const Team& team) {
     using namespace attention_detail;
     const Index H = heads.query, G = heads.kv, K = q.dim(1) / H, shared = H / G;
     const Index width = round_up(K, 64 / static_cast<Index>(sizeof(T)));
@@ -113,15 +139,10 @@ void attention(In<T> q, In<T> k, In<T> v, Heads heads, const Segments& segments,
         parallel_for(team.threads, G * panels, 1, [&](Index begin, Index end) {
             for (Index i = begin; i < end; ++i) {
                 const Index g = i / panels, first = i % panels * P, count = std::min(P, segment.keys - first);
-                T* const k_panel = base + g * head_size + first * K;
-                T* const v_rows = base + g * head_size + keys * K + first * width;
-                for (Index c = 0; c < P; ++c) {
-                    const bool exists = c < count;
-                    const Index source = ((segment.k0 + first + (exists ? c : 0)) * G + g) * K;
-                    for (Index d = 0; d < K; ++d) k_panel[d * P + c] = exists ? k.data()[source + d] : T(0);
-                    if (exists) std::copy_n(v.data() + source, K, v_rows + c * width);
-                    std::fill(v_rows + c * width + (exists ? K : 0), v_rows + (c + 1) * width, T(0));
-                }
+                const Index source = ((segment.k0 + first) * G + g) * K;
+                T* const head = base + g * head_size;
+                turn(k.data() + source, G * K, count, K, head + first * K);
+                copy_padded(v.data() + source, G * K, count, K, head + keys * K + first * width, width);
             }
         });
 
@@ -129,7 +150,7 @@ void attention(In<T> q, In<T> k, In<T> v, Heads heads, const Segments& segments,
         const Index blocks = (segment.n + positions - 1) / positions;
         const T scale = T(1) / std::sqrt(static_cast<T>(K));
         for_each_task<T>(team, G * blocks, rows_most * (2 * width + score_stride<T> + 2), [&](T* scratch, Index task) {
-            const Index g = task % G, block = blocks - 1 - task / G;  // causal: the longest first
+            const Index g = task / blocks, block = blocks - 1 - task % blocks;  // causal: the longest first
             const Index t0 = block * positions, rows = std::min(positions, segment.n - t0) * shared;
             Block<T> b{.q = scratch,
                        .scores = scratch + rows_most * width,

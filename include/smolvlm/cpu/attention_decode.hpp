@@ -1,9 +1,11 @@
 #pragma once
-/// Attention of a few new tokens to many keys: K and V are read once, where they are, by all query heads that share them.
-///                                                                                         definition: ref/attention.hpp
+/// Attention of a few new tokens to many keys: K and V are read once, where they are, by all query heads that share
+/// them.
+///                                                                                  definition: ref/attention.hpp
 ///
-/// The keys are cut into stretches that different threads take ("flash-decoding"); each leaves the maximum m, the sum l and
-/// the weighted sum o of its stretch, and stretches are joined as the online softmax joins blocks (cpu/attention.hpp).
+/// The keys are cut into stretches that different threads take ("flash-decoding"); each leaves the maximum m, the sum
+/// l and the weighted sum o of its stretch, and stretches are joined as the online softmax joins blocks
+/// (cpu/attention.hpp).
 
 #include <limits>
 
@@ -16,14 +18,15 @@ namespace smolvlm::cpu {
 
 namespace attention_detail {
 
-inline constexpr Index decode_rows = 4;      // new tokens of a segment that count as few
-inline constexpr Index decode_stretch = 256;  // keys a task takes; not a function of the threads, so results are not either
+inline constexpr Index decode_rows = 4;       // new tokens of a segment that count as few
+inline constexpr Index decode_stretch = 256;  // keys a task takes: no function of the threads, as results must not be
 
 /// One query row and the keys k, v [count, stride ld]: result = {m, l, o[K]}.
 template <class T>
 struct Stretch {
     template <int Bytes>
-    SMOLVLM_INLINE static void run(const T* q, const T* k, const T* v, Index ld, Index K, Index count, T* scores, T* result) {
+    SMOLVLM_INLINE static void run(const T* q, const T* k, const T* v, Index ld, Index K, Index count, T* scores,
+                                   T* result) {
         constexpr Index L = lanes<T, Bytes>;
         using V = Vec<T, lanes<T, Bytes>>;
         const Index whole = K / L * L;
@@ -42,12 +45,12 @@ struct Stretch {
         T l = 0;
         Index j = 0;
         for (; j + L <= count; j += L) {
-            const V e = exp(V::load(scores + j) - V(m));
+            const V e = exp<true>(V::load(scores + j) - V(m));
             e.store(scores + j);
             total = total + e;
         }
         if (j < count) {
-            const V e = exp(V::load_first(scores + j, count - j) - V(m));
+            const V e = exp<true>(V::load_first(scores + j, count - j) - V(m));
             e.store_first(scores + j, count - j);
             for (Index i = j; i < count; ++i) l += scores[i];
         }
@@ -92,8 +95,9 @@ void attention_few(In<T> q, In<T> k, In<T> v, Heads heads, const Segments& segme
         for (Index t = 0; t < segment.n; ++t)
             for (Index h = g * shared; h < (g + 1) * shared; ++h) {
                 const Index count = std::clamp<Index>(segments.visible(segment, t) - j0, 0, decode_stretch);
-                dispatch<Stretch<T>>(path, q.data() + ((segment.q0 + t) * H + h) * K, k.data() + row, v.data() + row, ld, K,
-                                     count, scores, results + ((t * H + h) * stretches + stretch) * size);
+                const T* const query = q.data() + ((segment.q0 + t) * H + h) * K;
+                dispatch<Stretch<T>>(path, query, k.data() + row, v.data() + row, ld, K, count, scores,
+                                     results + ((t * H + h) * stretches + stretch) * size);
             }
     });
     for (Index i = 0; i < segment.n * H; ++i) {

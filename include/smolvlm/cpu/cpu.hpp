@@ -1,8 +1,8 @@
 #pragma once
-/// Cpu<T>: the fast backend, T = float or double. Every op is listed here with its checks; the work is in the other files of
-/// this folder, one per op, with the names of ref/. Kernels for the machine's instruction set are chosen at run time
-/// (core/cpu_features.hpp), threads are OpenMP's where it is compiled in (core/parallel.hpp). Results depend neither on the
-/// number of threads nor on what else is in a batch of rows of the same size.
+/// Cpu<T>: the fast backend, T = float or double. Every op is listed here with its checks; the work is in the other
+/// files of this folder, one per op, with the names of ref/. Kernels for the machine's instruction set are chosen at
+/// run time (core/cpu_features.hpp), threads are OpenMP's where it is compiled in (core/parallel.hpp). Results depend
+/// neither on the number of threads nor on what else is in a batch of rows of the same size.
 ///
 /// An object serves one thread of the caller; several objects may share weights and tensors.
 
@@ -27,7 +27,8 @@ public:
     using Weight = cpu::PackedWeight<T>;
 
     /// Throws ValueError when SMOLVLM_CPU asks for a path that this machine has not.
-    explicit Cpu(int threads = default_threads(), CpuPath path = cpu_path()) : threads_(std::max(threads, 1)), path_(path) {}
+    explicit Cpu(int threads = default_threads(), CpuPath path = cpu_path())
+        : threads_(std::max(threads, 1)), path_(path) {}
 
     /// Where activations come from; after the first token a decode step takes nothing fresh.
     Pool& pool() { return pool_; }
@@ -83,7 +84,8 @@ public:
     // Ops that take an operand by value write into it when nobody else can see it.
     Tensor rope(Tensor x, Index heads, double theta, const Segments& segments) {
         Tensor y = like(x, shapes::rope(x.shape(), heads, segments));
-        cpu::rope<T>(std::as_const(x).view(), heads, rope_table(theta, x.dim(1) / heads), segments, y.view(), path_, threads_);
+        auto& table = rope_table(theta, x.dim(1) / heads);
+        cpu::rope<T>(x.cview(), heads, table, segments, y.view(), path_, threads_);
         return y;
     }
     Tensor attention(const Tensor& q, const Tensor& k, const Tensor& v, Heads heads, const Segments& segments) {
@@ -94,18 +96,18 @@ public:
 
     Tensor gelu_tanh(Tensor x) {
         Tensor y = like(x, x.shape());
-        cpu::elementwise<cpu::GeluTanh>(std::as_const(x).data(), std::as_const(x).data(), y.data(), x.numel(), path_, threads_);
+        cpu::elementwise<cpu::GeluTanh>(x.cview(), x.cview(), y.view(), path_, threads_);
         return y;
     }
     Tensor silu_mul(Tensor gate, const Tensor& up) {
         Tensor y = like(gate, shapes::same("silu_mul", gate.shape(), up.shape()));
-        cpu::elementwise<cpu::SiluMul>(std::as_const(gate).data(), up.data(), y.data(), up.numel(), path_, threads_);
+        cpu::elementwise<cpu::SiluMul>(gate.cview(), up.view(), y.view(), path_, threads_);
         return y;
     }
     void add_to(Tensor& x, const Tensor& h) {
         shapes::same("add_to", x.shape(), h.shape());
-        T* const sum = own(x).data();
-        cpu::elementwise<cpu::Add>(static_cast<const T*>(sum), h.data(), sum, x.numel(), path_, threads_);
+        own(x);
+        cpu::elementwise<cpu::Add>(x.cview(), h.view(), x.view(), path_, threads_);
     }
 
     Tensor patchify(const Tensor& x, Index patch) {

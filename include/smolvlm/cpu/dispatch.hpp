@@ -8,8 +8,8 @@
 ///     };
 ///     dispatch<Negate>(path, x, n);                         // one call, one switch: give it enough work
 ///
-/// The target attributes sit on the functions below and nowhere else. (Not on lambdas, which do not inherit them, and not
-/// through #pragma GCC target, which would leak into inline functions of the standard library.)
+/// The target attributes sit on the functions below and nowhere else. (Not on lambdas, which do not inherit them, and
+/// not through #pragma GCC target, which would leak into inline functions of the standard library.)
 
 #include <smolvlm/core/cpu_features.hpp>
 #include <smolvlm/cpu/simd.hpp>

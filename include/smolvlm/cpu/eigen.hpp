@@ -1,7 +1,7 @@
 #pragma once
 /// The only file that includes Eigen: dense products on machines for which this folder has no instruction set.
 
-#include <smolvlm/core/view.hpp>
+#include <smolvlm/cpu/gemm.hpp>
 
 #if defined(__GNUC__)
 #pragma GCC diagnostic push
@@ -22,10 +22,9 @@
 
 namespace smolvlm::cpu {
 
-/// y [rows, width] = start + a [rows, K] b [K, width]; start as in TileOut (cpu/gemm.hpp).
+/// y [rows, width] = plus + a [rows, K] b [K, width]
 template <class T>
-void eigen_block(Index rows, const T* a, Index lda, const T* b, Index width, Index K, const T* start, Index start_stride,
-                 T* y, Index ldy) {
+void eigen_block(Index rows, const T* a, Index lda, const T* b, Index width, Index K, TileOut<T> out) {
     using Eigen::Dynamic;
     // Eigen splits a product over threads of its own unless the type says that the result has few rows.
     constexpr int strip = 32;
@@ -35,12 +34,14 @@ void eigen_block(Index rows, const T* a, Index lda, const T* b, Index width, Ind
     for (Index r = 0; r < rows; r += strip) {
         const Index n = std::min<Index>(strip, rows - r);
         for (Index i = r; i < r + n; ++i) {
-            if (!start)
-                std::fill_n(y + i * ldy, width, T(0));
-            else if (start != y)
-                std::copy_n(start + i * start_stride, width, y + i * ldy);
+            T* const row = out.y + i * out.ldy;
+            const T* const plus = out.plus ? out.plus + i * out.plus_stride : nullptr;
+            if (!plus)
+                std::fill_n(row, width, T(0));
+            else if (plus != row)
+                std::copy_n(plus, width, row);
         }
-        Eigen::Map<Strip, Eigen::Unaligned, Stride>(y + r * ldy, n, width, Stride(ldy)).noalias() +=
+        Eigen::Map<Strip, Eigen::Unaligned, Stride>(out.y + r * out.ldy, n, width, Stride(out.ldy)).noalias() +=
             Eigen::Map<const Strip, Eigen::Unaligned, Stride>(a + r * lda, n, K, Stride(lda)) *
             Eigen::Map<const Matrix>(b, K, width);
     }

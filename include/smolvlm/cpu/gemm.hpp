@@ -1,29 +1,35 @@
 #pragma once
-/// The inner loop of every matrix product: a tile of R rows and C registers of columns, whole in registers over all of k.
+/// The inner loop of every matrix product: a tile of R rows and C registers of columns, in registers over all of k.
 ///
-///                         b: k x (C registers)                    for each k:  load C registers of b,
-///                         [ . . . . . . . . ]                                  R times: broadcast one number of a,
-///     a: R x k            [ . . . . . . . . ]                                           C fused multiply-adds
+///                         b: k x (C registers)            for each k:  load C registers of b,
+///                         [ . . . . . . . . ]                          R times: broadcast one number of a,
+///     a: R x k            [ . . . . . . . . ]                                   C fused multiply-adds
 ///     [ . . . . ]    ->   [ R x C accumulators ]
 ///
 /// 24 accumulators with AVX-512 (8 x 3, 6 x 4) and 12 with AVX2 (6 x 2) leave room for b and the broadcast and hide the
-/// latency of the multiply-add. Rows of a are read where they are, b is a panel: its k-th row starts at b + k * ldb.
+/// latency of the multiply-add. Rows of a are read where they are; row k of b starts at b + k * ldb.
+
+#include <algorithm>
 
 #include <smolvlm/cpu/dispatch.hpp>
 
 namespace smolvlm::cpu {
 
-/// Where a tile starts from and where it goes. start: row r begins at start + r * start_stride (0: one row for all, such as a
-/// bias; null: zeros).
+/// Where a tile goes and what it is added to. plus: row r begins at plus + r * plus_stride (0: one row for all, such
+/// as a bias; null: nothing is added). plus may be y.
 template <class T>
 struct TileOut {
-    const T* start;
-    Index start_stride;
+    const T* plus;
+    Index plus_stride;
     T* y;
     Index ldy;
+
+    TileOut at(Index row, Index column) const {
+        return {plus ? plus + row * plus_stride + column : nullptr, plus_stride, y + row * ldy + column, ldy};
+    }
 };
 
-/// y[r, c] = start[r, c] + sum_k a[r, k] b[k, c]        a [R, K]   b [K, C registers]   of stored type W
+/// y[r, c] = plus[r, c] + sum_k a[r, k] b[k, c]        a [R, K]   b [K, C registers] of stored type W
 template <int L, int R, int C, class T, class W>
 SMOLVLM_INLINE void tile(const T* a, Index lda, const W* b, Index ldb, Index K, TileOut<T> out) {
     using V = Vec<T, L>;
@@ -31,8 +37,7 @@ SMOLVLM_INLINE void tile(const T* a, Index lda, const W* b, Index ldb, Index K, 
 #pragma GCC unroll 16
     for (int r = 0; r < R; ++r)
 #pragma GCC unroll 16
-        for (int c = 0; c < C; ++c)
-            sums[r][c] = out.start ? V::load(out.start + r * out.start_stride + c * L) : V(T(0));
+        for (int c = 0; c < C; ++c) sums[r][c] = V(T(0));
 #pragma GCC unroll 1
     for (Index k = 0; k < K; ++k) {
         V row[std::size_t{C}];
@@ -48,7 +53,10 @@ SMOLVLM_INLINE void tile(const T* a, Index lda, const W* b, Index ldb, Index K, 
 #pragma GCC unroll 16
     for (int r = 0; r < R; ++r)
 #pragma GCC unroll 16
-        for (int c = 0; c < C; ++c) sums[r][c].store(out.y + r * out.ldy + c * L);
+        for (int c = 0; c < C; ++c) {
+            const V sum = out.plus ? sums[r][c] + V::load(out.plus + r * out.plus_stride + c * L) : sums[r][c];
+            sum.store(out.y + r * out.ldy + c * L);
+        }
 }
 
 /// The tile for `rows` of 1 .. R rows, known only at run time.
@@ -59,17 +67,16 @@ SMOLVLM_INLINE void tile_of(Index rows, const T* a, Index lda, const W* b, Index
     tile<L, R, C>(a, lda, b, ldb, K, out);
 }
 
-/// y [rows, width] = start + a [rows, K] b [K, width], width a multiple of the C registers of a tile.
-template <int L, int R, int C, class T, class W>
-SMOLVLM_INLINE void tiles(Index rows, const T* a, Index lda, const W* b, Index ldb, Index K, Index width, TileOut<T> out) {
+/// y [rows, width] = plus + a [rows, K] b [K, width], width a multiple of the C registers of a tile.
+template <int L, int R, int C, class T>
+SMOLVLM_INLINE void tiles(Index rows, const T* a, Index lda, const T* b, Index ldb, Index K, Index width,
+                          TileOut<T> out) {
     for (Index i = 0; i < rows; i += R)
         for (Index j = 0; j < width; j += C * L)
-            tile_of<L, R, C>(std::min<Index>(R, rows - i), a + i * lda, lda, b + j, ldb, K,
-                             {out.start ? out.start + i * out.start_stride + j : nullptr, out.start_stride,
-                              out.y + i * out.ldy + j, out.ldy});
+            tile_of<L, R, C>(std::min<Index>(R, rows - i), a + i * lda, lda, b + j, ldb, K, out.at(i, j));
 }
 
-/// How many registers of columns go with R rows: a divisor of `registers` that keeps the accumulators in the register file.
+/// How many registers of columns go with R rows: a divisor of `registers` that keeps the sums in the register file.
 constexpr int tile_columns(int rows, int registers, int bytes) {
     const int accumulators = bytes == 64 ? 24 : 12;
     int best = 1;

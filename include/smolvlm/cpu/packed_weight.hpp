@@ -1,15 +1,16 @@
 #pragma once
 /// PackedWeight<T>: the matrix of a linear map in the order in which its kernels read it.
 ///
-/// Floating types become panels of `panel_width` output rows, k by k, so that a register holds neighbouring outputs and one
-/// stream of memory feeds both the matrix product and decoding:
+/// Floating types become panels of `panel_width` output rows, k by k, so that a register holds neighbouring outputs
+/// and one stream of memory feeds both the matrix product and decoding:
 ///
 ///     w [M, K]                       panel 0                        panel 1
 ///     w00 w01 w02 ..                 w00 w10 w20 .. | w01 w11 w21 .. | ...      (rows beyond M are zeros)
 ///     w10 w11 w12 ..        ->       `--- k = 0 ---'  `--- k = 1 ---'
 ///
-/// bf16 and f16 stay two bytes, f32 stays four in a Cpu<double>: widening is exact and happens in registers. Block-quantised
-/// types stay as the file has them and are widened a panel at a time. Immutable, so threads may share one.
+/// bf16 and f16 stay two bytes, f32 stays four in a Cpu<double>: widening is exact and happens in registers.
+/// Block-quantised types stay as the file has them and are widened a panel at a time. Immutable, so threads may share
+/// one.
 
 #include <smolvlm/core/host_weight.hpp>
 
@@ -51,10 +52,6 @@ public:
     template <class F>
     void with_panels(F&& f) const {
         visit_panels([&](auto* panels) { f(std::as_const(panels)); });
-    }
-    /// The panels when they hold T itself, else null.
-    const T* panels_of_scalars() const {
-        return dtype_ == dtype_of<T> ? reinterpret_cast<const T*>(storage_.data()) : nullptr;
     }
     /// The bytes of row m of a quantised weight.
     const std::byte* quantized_row(Index m) const {

@@ -1,5 +1,5 @@
 #pragma once
-/// Pictures to patches and patches to tokens: copies, run by run.     definitions: ref/patchify.hpp, ref/pixel_shuffle.hpp
+/// Pictures to patches and patches to tokens, run by run.      definitions: ref/patchify.hpp, ref/pixel_shuffle.hpp
 
 #include <smolvlm/core/parallel.hpp>
 #include <smolvlm/core/view.hpp>
@@ -22,7 +22,7 @@ void patchify(In<T> x, Index p, View<T> y, int threads) {
     });
 }
 
-/// x [I * rows*cols, D]   ->   y [I * (rows/s)*(cols/s), s*s*D]: s neighbours of a row are s*D numbers in a row of both.
+/// x [I * rows*cols, D]   ->   y [I * (rows/s)*(cols/s), s*s*D]: s neighbours are s*D numbers in a row of both.
 template <class T>
 void pixel_shuffle(In<T> x, Index rows, Index cols, Index s, View<T> y, int threads) {
     const Index run = s * x.dim(1), tokens = y.dim(0);

@@ -1,5 +1,5 @@
 #pragma once
-/// Rotary position embedding from tables.                                                       definition: ref/rope.hpp
+/// Rotary position embedding from tables.                                                definition: ref/rope.hpp
 
 #include <cmath>
 #include <vector>
@@ -72,9 +72,11 @@ void rope(In<T> x, Index heads, RopeTable<T>& table, const Segments& segments, V
     for (const Segment& s : segments) {
         table.reserve(s.keys);
         parallel_for(threads, s.n, Index(32), [&](Index begin, Index end) {
-            for (Index t = begin; t < end; ++t)
-                dispatch<RotateRow>(path, x.data() + (s.q0 + t) * width, table.at(s.past() + t), heads, width / heads / 2,
-                                    y.data() + (s.q0 + t) * width);
+            for (Index t = begin; t < end; ++t) {
+                const Index row = (s.q0 + t) * width;
+                const T* const turns = table.at(s.past() + t);
+                dispatch<RotateRow>(path, x.data() + row, turns, heads, width / heads / 2, y.data() + row);
+            }
         });
     }
 }

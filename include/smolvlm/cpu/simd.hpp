@@ -1,13 +1,15 @@
 #pragma once
 /// Vec<T, L>: L numbers of type T in one vector register, and the few functions that the kernels of this folder need.
 ///
-/// Built on the vector extensions of GCC and Clang, so a kernel is written once and has no intrinsics in it: compiled inside
-/// a function for AVX-512 the same lines become 64-byte instructions, inside one for AVX2 32-byte ones (cpu/dispatch.hpp).
-/// For that every function here, and every kernel, is [[gnu::always_inline]]: it must melt into its caller's instruction set.
-/// a * b + c in one expression becomes a fused multiply-add where there is one (the default of both compilers).
+/// Built on the vector extensions of GCC and Clang, so a kernel is written once and has no intrinsics in it: compiled
+/// inside a function for AVX-512 the same lines become 64-byte instructions, inside one for AVX2 32-byte ones
+/// (cpu/dispatch.hpp). For that every function here, and every kernel, is [[gnu::always_inline]]: it must melt into
+/// its caller's instruction set. a * b + c in one expression becomes a fused multiply-add where there is one (the
+/// default of both compilers).
 
 #include <cmath>
 #include <cstring>
+#include <utility>
 
 #include <smolvlm/core/float16.hpp>
 #include <smolvlm/core/shape.hpp>
@@ -30,6 +32,12 @@ SMOLVLM_INLINE void reinterpret(const From& from, To& to) {
     static_assert(sizeof(To) == sizeof(From));
     std::memcpy(&to, &from, sizeof to);
 }
+/// Lane 0 of {same, 0, ...} in all lanes: the one spelling that GCC turns into a single broadcast from memory.
+template <class T, int L, std::size_t... Lane>
+SMOLVLM_INLINE void broadcast(T same, Raw<T, L>& to, std::index_sequence<Lane...>) {
+    const Raw<T, L> first = {same};
+    to = __builtin_shufflevector(first, first, (0 * Lane)...);
+}
 }  // namespace detail
 
 template <class T, int L>
@@ -38,7 +46,9 @@ struct Vec {
     detail::Raw<T, L> v;
 
     Vec() = default;
-    SMOLVLM_INLINE explicit Vec(T same) : v(same - detail::Raw<T, L>{}) {}
+    SMOLVLM_INLINE explicit Vec(T same) {
+        detail::broadcast<T, L>(same, v, std::make_index_sequence<std::size_t{L}>());
+    }
 
     SMOLVLM_INLINE static Vec load(const T* p) {
         Vec x;
@@ -127,9 +137,10 @@ SMOLVLM_INLINE Vec<T, L> load_as(const W* p) {
         if constexpr (std::is_same_v<W, bfloat16>) {
             detail::reinterpret(bits << 16, x.v);
         } else {
-            // Exponent and significand move to their places in a float; the bias changes from 15 to 127. A subnormal half
-            // has exponent 0: with a leading 1 put in front and taken away again it comes out normalised.
-            const auto magnitude = (bits & 0x7fffu) << 13, exponent = magnitude & 0x0f800000u, sign = (bits & 0x8000u) << 16;
+            // Exponent and significand move to their places in a float; the bias changes from 15 to 127. A subnormal
+            // half has exponent 0: with a leading 1 put in front and taken away again it comes out normalised.
+            const auto sign = (bits & 0x8000u) << 16;
+            const auto magnitude = (bits & 0x7fffu) << 13, exponent = magnitude & 0x0f800000u;
             Vec<float, L> subnormal;
             detail::reinterpret(magnitude + 0x38800000u, subnormal.v);
             subnormal.v -= 0x1p-14f;
@@ -143,10 +154,10 @@ SMOLVLM_INLINE Vec<T, L> load_as(const W* p) {
 }
 
 /// e^x. Float: at most 2 units in the last place (tests/cpu/simd.cpp), 0 below ln 2^-126, infinite above ln FLT_MAX.
-/// Double: std::exp, lane by lane.
+/// below_one: x <= 0 is promised. Double: std::exp, lane by lane.
 ///     x = n ln 2 + r, |r| <= ln 2 / 2      e^x = 2^n e^r      e^r = 1 + r + r^2 p(r), p of degree 5
 /// Coefficients: Cephes, expf.c (Moshier 1992).
-template <class T, int L>
+template <bool below_one = false, class T, int L>
 SMOLVLM_INLINE Vec<T, L> exp(const Vec<T, L>& x) {
     if constexpr (std::is_same_v<T, float>) {
         constexpr float shift = 0x1.8p23f;  // adding it rounds to an integer, which then sits in the low bits
@@ -154,9 +165,11 @@ SMOLVLM_INLINE Vec<T, L> exp(const Vec<T, L>& x) {
         const Vec<T, L> n = shifted - Vec<T, L>(shift);
         Vec<T, L> r = x - n * Vec<T, L>(0.693359375f);
         r = r - n * Vec<T, L>(-2.12194440e-4f);
-        Vec<T, L> p(1.9875691500e-4f);
-        for (float c : {1.3981999507e-3f, 8.3334519073e-3f, 4.1665795894e-2f, 1.6666665459e-1f, 5.0000001201e-1f})
-            p = p * r + Vec<T, L>(c);
+        Vec<T, L> p = Vec<T, L>(1.9875691500e-4f) * r + Vec<T, L>(1.3981999507e-3f);
+        p = p * r + Vec<T, L>(8.3334519073e-3f);
+        p = p * r + Vec<T, L>(4.1665795894e-2f);
+        p = p * r + Vec<T, L>(1.6666665459e-1f);
+        p = p * r + Vec<T, L>(5.0000001201e-1f);
         p = (p * r) * r + r + Vec<T, L>(1.0f);
         detail::Raw<std::uint32_t, L> bits, exponent;
         detail::reinterpret(p.v, bits);
@@ -164,8 +177,8 @@ SMOLVLM_INLINE Vec<T, L> exp(const Vec<T, L>& x) {
         Vec<T, L> y;
         detail::reinterpret(bits + (exponent << 23), y.v);
         y.v = x.v < -87.33654f ? Vec<T, L>(0.0f).v : y.v;
-        y.v = x.v > 88.72283f ? Vec<T, L>(HUGE_VALF).v : y.v;
-        return Vec<T, L>::of(x.v != x.v ? x.v : y.v);
+        if constexpr (!below_one) y.v = x.v > 88.72283f ? Vec<T, L>(HUGE_VALF).v : y.v;
+        return y;
     } else {
         Vec<T, L> y;
         for (int i = 0; i < L; ++i) y.v[i] = std::exp(x.v[i]);

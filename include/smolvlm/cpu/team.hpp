@@ -14,9 +14,9 @@ struct Team {
     Pool* pool;
 };
 
-/// f(scratch, i) for i in [0, tasks), each handed to the next free worker; `scratch` are `elements` numbers that belong to the
-/// worker. Memory is taken before the threads start, so nothing throws inside. Which worker takes which task never changes
-/// a result: f must write disjoint places and find nothing in the scratch.
+/// f(scratch, i) for i in [0, tasks), each handed to the next free worker; `scratch` are `elements` numbers that
+/// belong to the worker. Memory is taken before the threads start, so nothing throws inside. Which worker takes which
+/// task never changes a result: f must write disjoint places and find nothing in the scratch.
 template <class T, class F>
 void for_each_task(const Team& team, Index tasks, Index elements, F&& f) {
     const Index workers = std::clamp<Index>(tasks, 1, team.threads);
