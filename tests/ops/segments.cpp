@@ -9,6 +9,7 @@ using namespace testing;
 using Mask = Segments::Mask;
 
 static_assert(CachingBackend<Ref<double>> && CachingBackend<Ref<float>>);
+static_assert(CachingBackend<Cpu<double>> && CachingBackend<Cpu<float>>);
 static_assert(!Backend<int>);
 
 TEST_CASE("segments: packed sequences follow each other and see only themselves") {

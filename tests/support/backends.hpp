@@ -10,13 +10,14 @@
 ///     }
 
 #include <limits>
+#include <smolvlm/cpu/cpu.hpp>
 #include <smolvlm/ref/ref.hpp>
 
 #include "support/approx.hpp"
 #include "support/error_text.hpp"
 #include "support/random_tensor.hpp"
 
-#define SMOLVLM_TEST_BACKENDS smolvlm::Ref<double>, smolvlm::Ref<float>
+#define SMOLVLM_TEST_BACKENDS smolvlm::Ref<double>, smolvlm::Ref<float>, smolvlm::Cpu<double>, smolvlm::Cpu<float>
 
 namespace testing {
 

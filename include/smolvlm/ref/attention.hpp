@@ -1,4 +1,5 @@
 #pragma once
+#include <algorithm>
 #include <cmath>
 #include <vector>
 
@@ -34,16 +35,20 @@ template <class T>
 void attention(In<T> q, In<T> k, In<T> v, Heads heads, const Segments& segments, View<T> y) {
     const Index H = heads.query, G = heads.kv, K = q.dim(1) / H;
     std::vector<T> a;
+    std::vector<double> sums;
     for (const Segment& s : segments)
         for (Index t = 0; t < s.n; ++t)
             for (Index h = 0; h < H; ++h) {
-                const Index g = h / (H / G), visible = segments.visible(s, t);
-                a.resize(static_cast<std::size_t>(visible));
+                const Index g = h / (H / G);
+                a.resize(static_cast<std::size_t>(segments.visible(s, t)));
                 attention_weights(head(q, s.q0 + t, h, K), k, s.k0, g, std::span(a));
-                const auto out = head(y, s.q0 + t, h, K);
-                std::ranges::fill(out, T(0));
-                for (Index j = 0; j < visible; ++j)
-                    add_scaled(out, a[static_cast<std::size_t>(j)], head(v, s.k0 + j, g, K));
+                sums.assign(static_cast<std::size_t>(K), 0.0);
+                for (std::size_t j = 0; j < a.size(); ++j) {
+                    const auto value = head(v, s.k0 + static_cast<Index>(j), g, K);
+                    for (std::size_t i = 0; i < sums.size(); ++i)
+                        sums[i] += static_cast<double>(a[j]) * static_cast<double>(value[i]);
+                }
+                std::ranges::transform(sums, head(y, s.q0 + t, h, K).begin(), [](double sum) { return T(sum); });
             }
 }
 

@@ -11,11 +11,12 @@ struct RowMoments {
     T m = 0, s = 0;
 
     RowMoments(std::span<const T> x, T eps) {
-        T sum = 0, squares = 0;
-        for (T value : x) sum += value;
-        m = sum / T(x.size());
-        for (T value : x) squares += (value - m) * (value - m);
-        s = T(1) / std::sqrt(squares / T(x.size()) + eps);
+        const auto D = static_cast<double>(x.size());
+        double sum = 0, squares = 0;
+        for (T value : x) sum += static_cast<double>(value);
+        m = static_cast<T>(sum / D);
+        for (T value : x) squares += static_cast<double>((value - m) * (value - m));
+        s = T(1) / std::sqrt(static_cast<T>(squares / D) + eps);
     }
 };
 

@@ -6,12 +6,13 @@
 
 namespace smolvlm::ref {
 
-/// sum_k a_k b_k
+/// sum_k a_k b_k. The definitions of this folder add up in double whatever T is: in float a long sum would lose more
+/// digits than all other steps together.
 template <class T>
 T dot(std::span<const T> a, std::span<const T> b) {
-    T sum = 0;
-    for (std::size_t k = 0; k < a.size(); ++k) sum += a[k] * b[k];
-    return sum;
+    double sum = 0;
+    for (std::size_t k = 0; k < a.size(); ++k) sum += static_cast<double>(a[k]) * static_cast<double>(b[k]);
+    return static_cast<T>(sum);
 }
 
 /// y += alpha x

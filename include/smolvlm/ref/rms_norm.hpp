@@ -8,9 +8,9 @@ namespace smolvlm::ref {
 /// mean_j x_j^2
 template <class T>
 T mean_square(std::span<const T> x) {
-    T sum = 0;
-    for (T value : x) sum += value * value;
-    return sum / T(x.size());
+    double sum = 0;
+    for (T value : x) sum += static_cast<double>(value) * static_cast<double>(value);
+    return static_cast<T>(sum / static_cast<double>(x.size()));
 }
 
 /// RMSNorm, Zhang & Sennrich 2019 (arXiv:1910.07467). Each row is scaled to unit root mean square.

@@ -14,9 +14,9 @@ template <class T>
 void softmax_in_place(std::span<T> a) {
     if (a.empty()) return;
     const T largest = *std::max_element(a.begin(), a.end());
-    T sum = 0;
-    for (T& value : a) sum += value = std::exp(value - largest);
-    for (T& value : a) value /= sum;
+    double sum = 0;
+    for (T& value : a) sum += static_cast<double>(value = std::exp(value - largest));
+    for (T& value : a) value /= static_cast<T>(sum);
 }
 
 /// Its vector-Jacobian product, in place too: da becomes the gradient of what softmax was taken of. From
