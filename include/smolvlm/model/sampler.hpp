@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 #include <numeric>
 #include <span>
 #include <vector>
@@ -42,20 +43,47 @@ public:
         options_.check();
     }
 
-    /// logits [V]; seen: every token of prompt and answer so far. Throws ValueError when a logit is not a number.
+    /// logits [V]; seen: every token of prompt and answer so far. Throws ValueError when a logit is NaN or infinite.
     template <class T>
     std::int32_t next(std::span<const T> logits, Ids seen) {
-        scores_.assign(logits.begin(), logits.end());
-        for (std::size_t i = 0; i < scores_.size(); ++i)
-            SMOLVLM_CHECK(!std::isnan(scores_[i]), ValueError, "sampler: logit ", i,
-                          " is not a number; the weights or the inputs hold NaN or infinity");
-        penalise(seen);
+        load(logits, seen);
         if (options_.temperature == 0)
             return static_cast<std::int32_t>(std::max_element(scores_.begin(), scores_.end()) - scores_.begin());
-        return draw();
+        filter();
+        double mark = random_.uniform() * std::accumulate(weights_.begin(), weights_.end(), 0.0);
+        for (std::size_t i = 0; i + 1 < weights_.size(); ++i) {
+            mark -= weights_[i];
+            if (mark < 0) return order_[i];
+        }
+        return order_[weights_.size() - 1];
+    }
+
+    /// The probability that next() draws each token [V], for looking at; draws nothing. Greedy: 1 for the one it takes.
+    template <class T>
+    std::vector<double> probabilities(std::span<const T> logits, Ids seen) {
+        std::vector<double> result(logits.size(), 0.0);
+        if (options_.temperature == 0) {
+            result[static_cast<std::size_t>(next(logits, seen))] = 1;
+            return result;
+        }
+        load(logits, seen);
+        filter();
+        const double total = std::accumulate(weights_.begin(), weights_.end(), 0.0);
+        for (std::size_t i = 0; i < weights_.size(); ++i) result[static_cast<std::size_t>(order_[i])] = weights_[i] / total;
+        return result;
     }
 
 private:
+    template <class T>
+    void load(std::span<const T> logits, Ids seen) {
+        scores_.assign(logits.begin(), logits.end());
+        SMOLVLM_CHECK(!scores_.empty(), ValueError, "sampler: there are no logits to choose from");
+        for (std::size_t i = 0; i < scores_.size(); ++i)
+            SMOLVLM_CHECK(scores_[i] < std::numeric_limits<double>::infinity(), ValueError, "sampler: logit ", i, " is ",
+                          scores_[i], "; the weights or the inputs hold NaN or infinity");
+        penalise(seen);
+    }
+
     void penalise(Ids seen) {
         if (options_.repetition_penalty == 1) return;
         std::vector<bool> done(scores_.size(), false);
@@ -67,8 +95,9 @@ private:
         }
     }
 
-    std::int32_t draw() {
-        // Candidates from most to least likely; equal ones by id, so that the order is the same everywhere.
+    /// order_: the tokens that may be drawn, from most to least likely, equal ones by id, so that the order is the same
+    /// everywhere; weights_: their probabilities relative to the first's.
+    void filter() {
         order_.resize(scores_.size());
         std::iota(order_.begin(), order_.end(), 0);
         const auto likelier = [this](std::int32_t a, std::int32_t b) {
@@ -81,18 +110,11 @@ private:
         } else {
             std::sort(order_.begin(), order_.end(), likelier);
         }
-        // Probabilities relative to the most likely token.
         const double largest = score(order_[0]);
         weights_.clear();
         for (std::int32_t id : order_) weights_.push_back(std::exp((score(id) - largest) / options_.temperature));
         keep_top_p();
         keep_min_p();
-        double mark = random_.uniform() * std::accumulate(weights_.begin(), weights_.end(), 0.0);
-        for (std::size_t i = 0; i + 1 < weights_.size(); ++i) {
-            mark -= weights_[i];
-            if (mark < 0) return order_[i];
-        }
-        return order_[weights_.size() - 1];
     }
 
     /// Keeps the shortest run of most likely tokens that reaches probability top_p.

@@ -1,0 +1,247 @@
+// From files to answers: the whole way against transformers, conversations that go on, batches, threads, and load.
+
+#include <doctest/doctest.h>
+
+#include <cstdio>
+#include <cstdlib>
+#include <fstream>
+#include <new>
+#include <thread>
+
+#include <smolvlm/image/load_stb.hpp>
+#include <smolvlm/smolvlm.hpp>
+
+#include "support/error_text.hpp"
+
+using namespace smolvlm;
+using testing::contains;
+using testing::error_of;
+using B = Cpu<float>;
+
+namespace {
+
+const std::string golden = SMOLVLM_TEST_DIR "/golden/";
+
+struct Asked {
+    Conversation conversation;
+    std::vector<Image> pictures;
+};
+Asked asked_of(const Json& messages) {
+    Asked asked;
+    for (const Json& message : messages) {
+        Message turn;
+        turn.role = message["role"].get<std::string>();
+        for (const Json& part : message["content"]) {
+            if (part["type"] == "image") {
+                turn.content.push_back({ContentPart::image, part["path"].get<std::string>()});
+                asked.pictures.push_back(load_image(golden + turn.content.back().value));
+            } else {
+                turn.content.push_back({ContentPart::text, part["text"].get<std::string>()});
+            }
+        }
+        asked.conversation.push_back(std::move(turn));
+    }
+    return asked;
+}
+
+AnswerOptions greedy(Index tokens) {
+    AnswerOptions options;
+    options.max_new_tokens = tokens;
+    options.ignore_eos = true;
+    return options;
+}
+
+const Pipeline<B>& tiny() {
+    static const Pipeline<B> pipeline = [] {
+        B be(1);
+        return load(be, golden + "models/gqa_untied_r2");
+    }();
+    return pipeline;
+}
+
+Conversation question(const std::string& text, int pictures = 0) {
+    Message turn{"user", std::vector<ContentPart>{}};
+    for (int i = 0; i < pictures; ++i) turn.content.push_back({ContentPart::image, "picture"});
+    turn.content.push_back({ContentPart::text, text});
+    return {turn};
+}
+
+/// Resident memory of this process in bytes.
+Index resident_bytes() {
+    long pages = 0, resident = 0;
+    std::ifstream("/proc/self/statm") >> pages >> resident;
+    return static_cast<Index>(resident) * 4096;
+}
+
+}  // namespace
+
+TEST_CASE("pipeline: picture files and conversations give transformers' prompt, ids and text, on every tiny model") {
+    const std::string path = golden + "answers.json";
+    const Json answers = parse_json(read_text_file(path, 1 << 24), path);
+    REQUIRE(answers.size() >= 10);
+    for (const Json& one : answers) {
+        CAPTURE(one["model"].get<std::string>());
+        B be(2);
+        const Pipeline<B> pipeline = load(be, golden + one["model"].get<std::string>());
+        const Asked asked = asked_of(one["messages"]);
+        AnswerOptions options = greedy(static_cast<Index>(one["ids"].size()));
+        const Json& set = one["options"];
+        if (set.contains("do_image_splitting")) options.images.no_split = !set["do_image_splitting"].get<bool>();
+        if (set.contains("size")) options.images.longest_edge = set["size"]["longest_edge"].get<Index>();
+        const Prompt prompt = pipeline.processor.prepare(asked.conversation, asked.pictures, options.images);
+        CHECK(prompt.ids == one["prompt_ids"].get<std::vector<std::int32_t>>());
+        const Answer answer = Chat<B>(pipeline).answer(be, prompt, options);
+        CHECK(answer.ids == one["ids"].get<std::vector<std::int32_t>>());
+        CHECK(answer.text == one["text"].get<std::string>());
+        CHECK(answer.prompt_tokens == static_cast<Index>(prompt.ids.size()));
+    }
+}
+
+TEST_CASE("chat: turns that reuse the cache get the answers of a fresh model; changed pictures and texts are read again") {
+    B be(1);
+    const Image a = load_image(golden + "images/rgb.png"), b = load_image(golden + "images/rgb_noise.png");
+    Chat<B> chat(tiny());
+    Conversation talk;
+    std::vector<Image> pictures;
+    const auto turn = [&] {
+        const Prompt prompt = tiny().processor.prepare(talk, pictures);
+        const Answer warm = chat.answer(be, prompt, greedy(6));
+        const Answer cold = Chat<B>(tiny()).answer(be, prompt, greedy(6));
+        CHECK(warm.ids == cold.ids);
+        CHECK(cold.reused_tokens == 0);
+        return warm;
+    };
+    talk = question("What is this?", 1);
+    pictures = {a};
+    const Answer first = turn();
+    CHECK(first.reused_tokens == 0);
+    talk.push_back({"assistant", first.text});
+    talk.push_back({"user", "And why?"});
+    CHECK(turn().reused_tokens >= first.prompt_tokens - 12);  // all but the end of the template
+    pictures = {b};  // the same words about another picture
+    const Answer other = turn();
+    CHECK(other.reused_tokens < first.image_tokens);
+    talk[0].content.back().value = "What is that?";
+    CHECK(turn().reused_tokens > other.image_tokens);  // the picture is kept, the text after it is read again
+}
+
+TEST_CASE("generate: a batch gives every conversation the answer it gets alone") {
+    B be(2);
+    const Image a = load_image(golden + "images/rgb.png"), b = load_image(golden + "images/7x211.png");
+    std::vector<Prompt> prompts;
+    prompts.push_back(tiny().processor.prepare(question("What is this?", 1), {&a, 1}));
+    prompts.push_back(tiny().processor.prepare(question("Hello"), {}));
+    const std::vector<Image> both{a, b};
+    prompts.push_back(tiny().processor.prepare(question("Compare.", 2), both));
+    for (double temperature : {0.0, 0.9}) {
+        AnswerOptions options = greedy(12);
+        options.sampling.temperature = temperature;
+        const auto together = Chat<B>(tiny(), 3).answer(be, prompts, options);
+        CHECK(together[0].ids == Chat<B>(tiny()).answer(be, prompts[0], options).ids);  // stream 0 is the one used alone
+        if (temperature > 0) continue;
+        for (std::size_t i = 1; i < 3; ++i) CHECK(together[i].ids == Chat<B>(tiny()).answer(be, prompts[i], options).ids);
+    }
+}
+
+TEST_CASE("generate: stops at any end token, at the count, at the end of the context, or when the observer says so") {
+    B be(1);
+    const Prompt prompt = tiny().processor.prepare(question("Hello"), {});
+    const auto run = [&](const GenerateOptions& options, auto&& on_token) {
+        KvCache<B> cache = make_cache(tiny().model);
+        const PromptInput<B> input{prompt.ids, {}};
+        return generate(be, tiny().model, std::span<const PromptInput<B>>(&input, 1), options, cache, on_token)[0];
+    };
+    const auto quiet = [](Index, std::int32_t) { return true; };
+    GenerateOptions options;
+    options.max_new_tokens = 9;
+    const auto plain = run(options, quiet);
+    CHECK(plain.ids.size() == 9);
+    CHECK(plain.reason == FinishReason::max_new_tokens);
+    options.eos = {-1, plain.ids[4]};
+    const auto stopped = run(options, quiet);
+    CHECK(stopped.reason == FinishReason::eos);
+    CHECK(stopped.ids.back() == plain.ids[4]);
+    CHECK(std::equal(stopped.ids.begin(), stopped.ids.end(), plain.ids.begin()));
+    options.eos.clear();
+    const auto cancelled = run(options, [n = 0](Index, std::int32_t) mutable { return ++n < 3; });
+    CHECK(cancelled.reason == FinishReason::cancelled);
+    CHECK(cancelled.ids.size() == 3);
+    options.max_new_tokens = 0;
+    CHECK(run(options, quiet).ids.empty());
+    options.max_new_tokens = 1 << 20;
+    const auto full = run(options, quiet);
+    CHECK(full.reason == FinishReason::context_full);
+    CHECK(full.ids.size() + prompt.ids.size() ==
+          static_cast<std::size_t>(tiny().model.config.text.max_position_embeddings) + 1);
+}
+
+TEST_CASE("pipeline: prompts that cannot be are refused with a sentence") {
+    B be(1);
+    const Image picture = load_image(golden + "images/rgb.png");
+    CHECK(contains(error_of([&] { tiny().answer(be, question("Hi", 2), {&picture, 1}); }), "there are 1 images"));
+    CHECK(contains(error_of([&] { tiny().answer(be, question("Hi"), {&picture, 1}); }), "has 0 times '<image>'"));
+    std::string text;
+    for (int i = 0; i < 40000; ++i) text += "word ";
+    CHECK(contains(error_of([&] { tiny().answer(be, question(text), {}); }), "longer than the model's context of"));
+    CHECK(contains(error_of([&] { load(be, "/nowhere"); }), "/nowhere"));
+}
+
+TEST_CASE("load: two threads with backends of their own share one model and get the single thread's answers") {
+    const Image picture = load_image(golden + "images/rgb.png");
+    const auto ask = [&](const std::string& text) {
+        B be(1);
+        return tiny().answer(be, question(text, 1), {&picture, 1}, greedy(12)).ids;
+    };
+    const auto one = ask("One?"), two = ask("Two?");
+    std::vector<std::int32_t> from_thread[2];
+    std::thread first([&] { for (int i = 0; i < 3; ++i) from_thread[0] = ask("One?"); });
+    std::thread second([&] { for (int i = 0; i < 3; ++i) from_thread[1] = ask("Two?"); });
+    first.join();
+    second.join();
+    CHECK(from_thread[0] == one);
+    CHECK(from_thread[1] == two);
+}
+
+TEST_CASE("load: a warm decode step takes nothing fresh from the pool, and a thousand turns leave memory flat") {
+    B be(1);
+    const Prompt prompt = tiny().processor.prepare(question("Hello"), {});
+    Chat<B>(tiny()).answer(be, prompt, greedy(40));
+    const Index fresh = be.pool().fresh_allocations();
+    Chat<B>(tiny()).answer(be, prompt, greedy(40));
+    CHECK(be.pool().fresh_allocations() == fresh);
+
+    Chat<B> chat(tiny());
+    Conversation talk;
+    Index after_warm_up = 0;
+    for (int turn = 0; turn < 1000; ++turn) {
+        talk.push_back({"user", "Tell me more of number " + std::to_string(turn % 7)});
+        const Answer answer = chat.answer(be, tiny().processor.prepare(talk, {}), greedy(3));
+        talk.push_back({"assistant", answer.text});
+        if (talk.size() > 8) talk.erase(talk.begin(), talk.begin() + 2);  // what people do when the context is full
+        if (turn == 200) after_warm_up = resident_bytes();
+    }
+#if !defined(__SANITIZE_ADDRESS__)  // a sanitizer keeps freed memory for a while
+    CHECK(resident_bytes() - after_warm_up < (Index(1) << 20));
+#endif
+}
+
+TEST_CASE("load: sixty-four pictures in one conversation, and the longest prompt that the context holds") {
+    B be(2);
+    const Image picture = load_image(golden + "images/rgb.png");
+    const std::vector<Image> pictures(64, picture);
+    AnswerOptions options = greedy(4);
+    options.images.no_split = true;
+    const Answer answer = tiny().answer(be, question("Compare them.", 64), pictures, options);
+    CHECK(answer.image_tokens == 64 * tiny().processor.image_seq_len);
+    CHECK(answer.ids.size() == 4);
+
+    const auto context = static_cast<std::size_t>(tiny().model.config.text.max_position_embeddings);
+    PromptInput<B> input{std::vector<std::int32_t>(context, 5), {}};
+    GenerateOptions one;
+    one.max_new_tokens = 3;
+    const GeneratedSequence full = generate(be, tiny().model, input, one);
+    CHECK(full.ids.size() == 1);
+    CHECK(full.reason == FinishReason::context_full);
+    input.ids.push_back(5);
+    CHECK(contains(error_of([&] { generate(be, tiny().model, input, one); }), "longer than the model's context"));
+}
