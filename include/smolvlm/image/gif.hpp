@@ -117,16 +117,20 @@ inline Bitmap decode_gif(const FileBytes& file, Index max_pixels) {
 
     const auto indices = gif_indices(file, at, frame_width * frame_height);
     Bitmap bitmap(width, height, transparent >= 0 ? 4 : 3);
-    const auto paint = [&](Index x, Index y, unsigned index) {
+    const auto colour = [&](std::size_t index, std::size_t c) {
+        const std::size_t byte = 3 * index + c;
+        return grey ? static_cast<std::uint8_t>(index) : byte < palette.size() ? palette[byte] : std::uint8_t(0);
+    };
+    const std::size_t nothing = transparent >= 0 ? static_cast<std::size_t>(transparent) : 0;
+    if (transparent >= 0) bitmap.key = {colour(nothing, 0), colour(nothing, 1), colour(nothing, 2)};
+    const auto paint = [&](Index x, Index y, std::size_t index) {
         std::uint8_t* pixel = bitmap.pixels.data() + (y * width + x) * bitmap.channels;
-        const std::size_t colour = 3 * std::size_t(index);
-        for (std::size_t c = 0; c < 3; ++c)
-            pixel[c] = grey ? static_cast<std::uint8_t>(index) : colour + c < palette.size() ? palette[colour + c] : 0;
-        if (transparent >= 0) pixel[3] = static_cast<int>(index) == transparent ? 0 : 255;
+        for (std::size_t c = 0; c < 3; ++c) pixel[c] = colour(index, c);
+        if (transparent >= 0) pixel[3] = index == nothing ? 0 : 255;
     };
     if (frame_width != width || frame_height != height)
         for (Index y = 0; y < height; ++y)
-            for (Index x = 0; x < width; ++x) paint(x, y, transparent >= 0 ? static_cast<unsigned>(transparent) : 0);
+            for (Index x = 0; x < width; ++x) paint(x, y, nothing);
     // Interlaced rows come in four passes: every 8th, the 8ths between, the 4ths between, the odd ones.
     const bool interlaced = flags & 64;
     std::size_t i = 0;

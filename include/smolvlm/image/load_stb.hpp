@@ -6,8 +6,7 @@
 ///     JPEG  baseline and progressive; grey, YCbCr, RGB, CMYK, YCCK; libjpeg's roundings (jpeg_samples.hpp)
 ///     GIF   the first frame (gif.hpp)        BMP   bmp.hpp
 ///
-/// The EXIF or XMP orientation is applied. Transparency is dropped: the colour stored under it shows (or, on request,
-/// white).
+/// The EXIF or XMP orientation is applied. Transparency is dropped or, on request, blended with white (see Alpha).
 ///
 /// Errors are sentences that begin with the file's name: ValueError when it cannot be opened or is a directory,
 /// FormatError when it is empty, no picture, damaged, truncated or larger than LoadOptions::max_pixels; the size is
@@ -38,6 +37,7 @@
 #include <smolvlm/image/gif.hpp>
 #include <smolvlm/image/jpeg.hpp>
 #include <smolvlm/image/jpeg_samples.hpp>
+#include <smolvlm/image/picture_file.hpp>
 #include <smolvlm/image/png.hpp>
 
 namespace smolvlm::detail::stb {
@@ -50,16 +50,26 @@ inline void* reallocate(void* block, std::size_t bytes) {
 }
 }  // namespace smolvlm::detail::stb
 
-#pragma push_macro("STBI_INCLUDE_STB_IMAGE_H")
 #pragma push_macro("STB_IMAGE_IMPLEMENTATION")
 #pragma push_macro("STB_IMAGE_STATIC")
+#pragma push_macro("STBI_INCLUDE_STB_IMAGE_H")
 #pragma push_macro("STBIDEF")
 #pragma push_macro("STBI_ASSERT")
-#undef STBI_INCLUDE_STB_IMAGE_H
+#pragma push_macro("STBI_MALLOC")
+#pragma push_macro("STBI_REALLOC")
+#pragma push_macro("STBI_REALLOC_SIZED")
+#pragma push_macro("STBI_FREE")
+#pragma push_macro("stbi__err")
 #undef STB_IMAGE_IMPLEMENTATION
 #undef STB_IMAGE_STATIC
+#undef STBI_INCLUDE_STB_IMAGE_H
 #undef STBIDEF
 #undef STBI_ASSERT
+#undef STBI_MALLOC
+#undef STBI_REALLOC
+#undef STBI_REALLOC_SIZED
+#undef STBI_FREE
+#undef stbi__err
 #define STB_IMAGE_IMPLEMENTATION
 #define STB_IMAGE_STATIC
 #define STBI_ONLY_JPEG
@@ -86,10 +96,6 @@ namespace smolvlm::detail::stb {
 #endif
 }  // namespace smolvlm::detail::stb
 #pragma GCC diagnostic pop
-#undef STBI_FREE
-#undef STBI_REALLOC
-#undef STBI_REALLOC_SIZED
-#undef STBI_MALLOC
 #undef STBI_NO_HDR
 #undef STBI_NO_LINEAR
 #undef STBI_NO_STDIO
@@ -101,12 +107,16 @@ namespace smolvlm::detail::stb {
 #undef STBI_NO_GIF
 #undef STBI_NO_PIC
 #undef STBI_NO_PNM
-#undef STBI_VERSION
-#pragma pop_macro("STBI_ASSERT")
-#pragma pop_macro("STBIDEF")
-#pragma pop_macro("STB_IMAGE_STATIC")
 #pragma pop_macro("STB_IMAGE_IMPLEMENTATION")
+#pragma pop_macro("STB_IMAGE_STATIC")
 #pragma pop_macro("STBI_INCLUDE_STB_IMAGE_H")
+#pragma pop_macro("STBIDEF")
+#pragma pop_macro("STBI_ASSERT")
+#pragma pop_macro("STBI_MALLOC")
+#pragma pop_macro("STBI_REALLOC")
+#pragma pop_macro("STBI_REALLOC_SIZED")
+#pragma pop_macro("STBI_FREE")
+#pragma pop_macro("stbi__err")
 
 namespace smolvlm {
 
@@ -122,16 +132,6 @@ struct FreeDeleter {
 };
 template <class T>
 using Malloced = std::unique_ptr<T, FreeDeleter>;
-
-/// The checksum at the end of zlib's data, over what it unpacks to.
-inline std::uint32_t adler32(std::string_view text) {
-    std::uint32_t a = 1, b = 0;
-    for (const char c : text) {
-        a = (a + static_cast<std::uint8_t>(c)) % 65521;
-        b = (b + a) % 65521;
-    }
-    return b << 16 | a;
-}
 
 inline std::string stb_inflate(std::span<const std::uint8_t> packed, std::size_t limit) {
     stb::allocation_limit = limit;
@@ -159,6 +159,7 @@ inline Bitmap decode_png(const FileBytes& file, const LoadOptions& options) {
     const int size = static_cast<int>(bytes.size());
     Bitmap bitmap(png.width, png.height, with_alpha ? 4 : 3);
     bitmap.orientation = png.orientation();
+    bitmap.key = png_colour_key(png);
     stb::allocation_limit = static_cast<std::size_t>(std::max(inflated, png.width * png.height * 8 + (1 << 16)));
     int width = 0, height = 0;
     if (grey16) {
@@ -229,35 +230,6 @@ inline Bitmap decode_jpeg(const FileBytes& file, const LoadOptions& options) {
             }
     }
     return bitmap;
-}
-
-/// The name of a picture format that is known but not read; for messages.
-inline std::string_view foreign_format(const FileBytes& file) {
-    if (file.has(0, "RIFF") && file.has(8, "WEBP")) return "a WebP picture";
-    if (file.has(0, std::string_view("II*\0", 4)) || file.has(0, std::string_view("MM\0*", 4))) return "a TIFF picture";
-    if (file.has(4, "ftypavif")) return "an AVIF picture";
-    if (file.has(4, "ftyphei") || file.has(4, "ftypmif1")) return "a HEIC picture";
-    if (file.has(4, "ftyp")) return "a video or another ISO media file";
-    if (file.has(0, "8BPS")) return "a Photoshop document";
-    if (file.has(0, "%PDF")) return "a PDF document";
-    if (file.has(0, "<svg") || file.has(0, "<?xml")) return "an SVG or XML document";
-    return "no picture";
-}
-
-/// The whole file; reading stops beyond `limit`, so that endless devices end, too.
-inline std::vector<std::uint8_t> read_picture_file(const std::string& path, std::size_t limit) {
-    const std::unique_ptr<std::FILE, int (*)(std::FILE*)> file(std::fopen(path.c_str(), "rb"), std::fclose);
-    SMOLVLM_CHECK(file, ValueError, path, ": cannot open the picture: ", std::strerror(errno));
-    std::vector<std::uint8_t> bytes;
-    for (std::size_t got = 1; got > 0;) {
-        const std::size_t size = bytes.size();
-        bytes.resize(std::max<std::size_t>(std::size_t(1) << 16, size * 2));
-        got = std::fread(bytes.data() + size, 1, bytes.size() - size, file.get());
-        bytes.resize(size + got);
-        SMOLVLM_CHECK(!std::ferror(file.get()), ValueError, path, ": cannot read the picture: ", std::strerror(errno));
-        SMOLVLM_CHECK(bytes.size() <= limit, FormatError, path, ": larger than ", limit, " bytes: no picture is");
-    }
-    return bytes;
 }
 
 }  // namespace detail

@@ -44,6 +44,16 @@ inline std::uint32_t png_checksum(std::span<const std::uint8_t> bytes) {
     return ~c;
 }
 
+/// The checksum at the end of zlib's data, over what it unpacks to.
+inline std::uint32_t adler32(std::string_view text) {
+    std::uint32_t a = 1, b = 0;
+    for (const char c : text) {
+        a = (a + static_cast<std::uint8_t>(c)) % 65521;
+        b = (b + a) % 65521;
+    }
+    return b << 16 | a;
+}
+
 /// The bytes of a TIFF structure's hexadecimal text, as some programs store EXIF ("Raw profile type exif").
 inline std::vector<std::uint8_t> hex_profile(std::string_view text) {
     for (int line = 0; line < 3; ++line) {
@@ -144,6 +154,30 @@ inline PngScan scan_png(const FileBytes& file, Index max_pixels,
                   file.name(), ": truncated: ", png.data.size(), " bytes of PNG data cannot hold ", png.width, "x",
                   png.height, " pixels");
     return png;
+}
+
+/// The colour that the reference takes for transparent, if the picture names one. It compares what it has decoded with
+/// the sample values as they are stored, whatever the depth, and knows the first channel only of 1- and 16-bit grey.
+inline std::optional<std::array<std::uint8_t, 3>> png_colour_key(const PngScan& png) {
+    const auto& t = png.transparency;
+    const auto low_byte = [&](std::size_t sample) { return t[2 * sample + 1]; };
+    if (png.colour == 0 && t.size() >= 2) {
+        const unsigned value = t[0] * 256u + t[1];
+        if (png.depth == 1) return std::array<std::uint8_t, 3>{static_cast<std::uint8_t>(value ? 255 : 0), 0, 0};
+        if (png.depth == 16) return std::array<std::uint8_t, 3>{low_byte(0), 0, 0};
+        const auto grey = static_cast<std::uint8_t>(std::min(value, 255u));
+        return std::array<std::uint8_t, 3>{grey, grey, grey};
+    }
+    if (png.colour == 2 && t.size() >= 6) return std::array<std::uint8_t, 3>{low_byte(0), low_byte(1), low_byte(2)};
+    if (png.colour == 3 && std::count(t.begin(), t.end(), 255) == std::ssize(t) - 1) {
+        const auto clear = std::find_if(t.begin(), t.end(), [](int alpha) { return alpha != 255; });
+        if (*clear != 0) return std::nullopt;
+        std::array<std::uint8_t, 3> key{};  // black when the palette lacks the entry
+        const auto at = static_cast<std::size_t>(3 * (clear - t.begin()));
+        if (at + 3 <= png.palette.size()) std::copy_n(png.palette.begin() + std::ptrdiff_t(at), 3, key.begin());
+        return key;
+    }
+    return std::nullopt;
 }
 
 /// The same picture without anything else. Its checksums are zero: the decoder does not look at them.

@@ -7,11 +7,12 @@
 ///     w_ij = f((j - center_i + 1/2) / stretch), divided by sum_j w_ij        y_i = sum_j w_ij x_j
 ///
 /// so that enlarging interpolates and shrinking averages over everything that an output pixel covers. The weights are
-/// rounded to 22 fractional bits; first the rows are resampled, then the columns, and each pass is rounded to bytes.
-/// An unchanged size is the identity. The result depends on no thread count and on no instruction set: the sums are
-/// integer.
+/// rounded to 22 fractional bits, and each of the two passes is rounded to bytes, so their order shows: rows come
+/// first, except when the height shrinks by more than twice as many pixels as the width. An unchanged side has no pass.
+/// The result depends on no thread count and on no instruction set: the sums are integer.
 ///
-/// Errors: ValueError for sizes outside Image's bounds. Source: Pillow, src/libImaging/Resample.c (8 bits per channel).
+/// Errors: ValueError for sizes outside Image's bounds. Source: Pillow 13, src/libImaging/Resample.c (8 bits a channel;
+/// the order of the passes: python-pillow/Pillow#9549, earlier versions always begin with the rows).
 
 #include <array>
 #include <cmath>
@@ -215,21 +216,23 @@ inline void resample_columns(const std::uint8_t* x, Index width, const ResampleW
 /// The picture at width x height.
 inline Image resize(const Image& image, Index width, Index height, Resample filter = Resample::lanczos,
                     int threads = default_threads()) {
-    Image result = image;
-    if (width != image.width()) {
-        const detail::ResampleWeights axis(image.width(), width, filter);
-        Image wide(width, image.height());
-        for (int c = 0; c < 3; ++c)
-            detail::resample_rows(image.plane(c), image.width(), image.height(), axis, wide.plane(c), threads);
-        result = wide;
-    }
-    if (height != image.height()) {
-        const detail::ResampleWeights axis(image.height(), height, filter);
-        Image tall(width, height);
-        for (int c = 0; c < 3; ++c) detail::resample_columns(result.plane(c), width, axis, tall.plane(c), threads);
-        result = tall;
-    }
-    return result;
+    const auto resize_rows = [&](const Image& x) {
+        if (x.width() == width) return x;
+        Image y(width, x.height());
+        const detail::ResampleWeights axis(x.width(), width, filter);
+        for (int c = 0; c < 3; ++c) detail::resample_rows(x.plane(c), x.width(), x.height(), axis, y.plane(c), threads);
+        return y;
+    };
+    const auto resize_columns = [&](const Image& x) {
+        if (x.height() == height) return x;
+        Image y(x.width(), height);
+        const detail::ResampleWeights axis(x.height(), height, filter);
+        for (int c = 0; c < 3; ++c) detail::resample_columns(x.plane(c), x.width(), axis, y.plane(c), threads);
+        return y;
+    };
+    const Index lost_rows = image.height() - height, lost_columns = image.width() - width;
+    if (lost_rows > 0 && lost_rows > 2 * lost_columns) return resize_rows(resize_columns(image));
+    return resize_columns(resize_rows(image));
 }
 
 }  // namespace smolvlm

@@ -34,12 +34,12 @@ struct TileOptions {
     /// Splitting off: every picture is one frame.
     bool no_split = false;
     /// L becomes this (the reference caps every L at 4096).
-    std::optional<Index> longest_edge;
+    std::optional<Index> longest_edge = std::nullopt;
     /// L becomes at most the picture's own longest side, rounded up to whole tiles: a small picture stays one tile.
     bool no_upscale = false;
     /// If the grid has more tiles than this (the global frame not counted), L becomes the largest multiple of T whose
     /// grid has not. 1 always gives one frame.
-    std::optional<Index> max_tiles;
+    std::optional<Index> max_tiles = std::nullopt;
 };
 
 struct TilePlan {

@@ -1,0 +1,128 @@
+#include <smolvlm/image/resize.hpp>
+
+#include <doctest/doctest.h>
+
+#include <smolvlm/io/safetensors.hpp>
+
+#include "golden.hpp"
+
+using namespace smolvlm;
+using namespace testing;
+
+namespace {
+
+const std::pair<Resample, const char*> filters[] = {
+    {Resample::lanczos, "lanczos"}, {Resample::bicubic, "bicubic"}, {Resample::bilinear, "bilinear"}};
+
+const std::uint8_t* bytes(const HostWeight& weight) { return reinterpret_cast<const std::uint8_t*>(weight.bytes()); }
+
+Image mirrored(const Image& image, bool sideways) {
+    Image out(image.width(), image.height());
+    for (int c = 0; c < 3; ++c)
+        for (Index y = 0; y < image.height(); ++y)
+            for (Index x = 0; x < image.width(); ++x)
+                out.row(c, y)[x] =
+                    sideways ? image.row(c, y)[image.width() - 1 - x] : image.row(c, image.height() - 1 - y)[x];
+    return out;
+}
+
+}  // namespace
+
+TEST_CASE("resize: a constant picture stays constant at every size and with every filter") {
+    for (const auto& [filter, name] : filters)
+        for (const int value : {0, 1, 127, 254, 255}) {
+            Image image(13, 7);
+            std::fill_n(image.plane(0), 3 * 13 * 7, static_cast<std::uint8_t>(value));
+            for (const auto& [w, h] : {std::pair<Index, Index>{1, 1}, {5, 40}, {40, 5}, {13, 8}, {100, 90}}) {
+                CAPTURE(std::string(name));
+                CAPTURE(w);
+                const Image out = resize(image, w, h, filter);
+                CHECK(std::all_of(out.plane(0), out.plane(0) + 3 * w * h, [&](int v) { return v == value; }));
+            }
+        }
+}
+
+TEST_CASE("resize: an unchanged size is the identity, and one unchanged side leaves the other pass alone") {
+    const Image image = noise(31, 17);
+    CHECK(resize(image, 31, 17) == image);
+    // Rows that are all alike: resampling the columns alone must not touch them.
+    Image stripes(31, 17);
+    for (int c = 0; c < 3; ++c)
+        for (Index y = 0; y < 17; ++y) std::copy_n(image.row(c, 0), 31, stripes.row(c, y));
+    const Image tall = resize(stripes, 31, 50);
+    for (Index y = 0; y < 50; ++y) CHECK(std::equal(tall.row(1, y), tall.row(1, y) + 31, image.row(1, 0)));
+}
+
+TEST_CASE("resize: mirroring before is mirroring after") {
+    // Weights are rounded symmetrically, and sums of integers do not depend on their order.
+    const Image image = noise(37, 22);
+    for (const auto& [filter, name] : filters)
+        for (const auto& [w, h] : {std::pair<Index, Index>{64, 48}, {16, 8}, {74, 11}}) {
+            CAPTURE(std::string(name));
+            CHECK(resize(mirrored(image, true), w, h, filter) == mirrored(resize(image, w, h, filter), true));
+            CHECK(resize(mirrored(image, false), w, h, filter) == mirrored(resize(image, w, h, filter), false));
+        }
+}
+
+TEST_CASE("resize: the result is the same with any number of threads") {
+    const Image image = noise(203, 117);
+    for (const auto& [w, h] : {std::pair<Index, Index>{512, 384}, {40, 23}, {7, 300}}) {
+        const Image alone = resize(image, w, h, Resample::lanczos, 1);
+        for (const int threads : {2, 3, 16}) CHECK(resize(image, w, h, Resample::lanczos, threads) == alone);
+    }
+}
+
+TEST_CASE("resize: every instruction set gives the same bytes") {
+    const Image image = noise(53, 64);
+    const detail::ResampleWeights axis(64, 41, Resample::lanczos);
+    const auto kernels = detail::resample_kernels();
+    std::vector<std::uint8_t> plain(53), chosen(53);
+    for (std::size_t i = 0; i < 41; ++i) {
+        const std::uint8_t* from = image.row(0, axis.first[i]);
+        const std::int32_t* weights = axis.weights.data() + static_cast<Index>(i) * axis.stride;
+        detail::resample_row_plain(from, 53, weights, axis.count[i], plain.data());
+        kernels.row(from, 53, weights, axis.count[i], chosen.data());
+        CHECK(plain == chosen);
+    }
+}
+
+TEST_CASE("resize: small pictures equal Pillow's results byte for byte, with all three filters") {
+    const Json cases = golden_json("resize.json")["small"];
+    const Safetensors file = Safetensors::open(golden_dir + "resize.safetensors");
+    REQUIRE(cases.size() > 10);
+    for (const Json& each : cases) {
+        const std::string n = std::to_string(each["n"].get<int>());
+        const Index height = each["in"][0], width = each["in"][1], out_height = each["out"][0],
+                    out_width = each["out"][1];
+        const HostWeight in = file.host_weight(n + ".in");
+        const Image image = Image::from_interleaved(bytes(in), width, height);
+        for (const auto& [filter, name] : filters) {
+            CAPTURE(n);
+            CAPTURE(std::string(name));
+            const HostWeight expected = file.host_weight(n + "." + name);
+            CHECK(resize(image, out_width, out_height, filter) ==
+                  Image::from_interleaved(bytes(expected), out_width, out_height));
+        }
+    }
+}
+
+TEST_CASE("resize: large pictures, up to 30000 pixels wide and 12 megapixels, hash to Pillow's results") {
+    const Json cases = golden_json("resize.json")["large"];
+    REQUIRE(cases.size() >= 5);
+    for (const Json& each : cases) {
+        const Image image = noise(each["in"][1], each["in"][0]);
+        for (const auto& [filter, name] : filters) {
+            CAPTURE(each["in"].dump());
+            CAPTURE(std::string(name));
+            CHECK(hash_of(resize(image, each["out"][1], each["out"][0], filter)) == each["sha256"][name]);
+        }
+    }
+}
+
+TEST_CASE("resize: sizes outside the bounds are errors, and nothing is allocated") {
+    const Image image = noise(2, 2);
+    CHECK_THROWS_AS(resize(image, 0, 2), ValueError);
+    CHECK_THROWS_AS(resize(image, 2, -1), ValueError);
+    CHECK_THROWS_AS(resize(image, Index(1) << 40, 2), ValueError);
+    CHECK_THROWS_AS(Image(max_image_side, max_image_side), ValueError);
+}
