@@ -1,6 +1,7 @@
 #include <smolvlm/core/quant.hpp>
 
 #include <smolvlm/core/random.hpp>
+#include <smolvlm/io/safetensors.hpp>
 
 #include <doctest/doctest.h>
 
@@ -105,6 +106,22 @@ TEST_CASE("quant: every value of a Q6_K block has four low bits, two high bits a
         bytes[192 + scale] = std::byte{0xfd};  // -3
         const auto x = dequantized(DType::q6_k, bytes, 256);
         for (std::size_t i = 0; i < 256; ++i) CHECK(x[i] == (i / 16 == scale ? 96.f : -32.f));
+    }
+}
+
+TEST_CASE("quant: every format gives the values that the reference package reads in it, bit for bit") {
+    const auto golden = Safetensors::open(SMOLVLM_TEST_DIR "/golden/quant.safetensors");
+    const auto source = golden.tensor<float>("source");
+    for (DType dtype : {DType::q8_0, DType::q4_0, DType::q4_1, DType::q5_0, DType::q5_1, DType::q6_k}) {
+        const std::string name(info(dtype).name);
+        CAPTURE(name);
+        const HostWeight bytes = golden.host_weight(name + ".bytes");
+        const auto expected = golden.tensor<float>(name + ".values");
+        std::vector<std::byte> stored(bytes.bytes(), bytes.bytes() + bytes.shape().numel());
+        const auto values = dequantized(dtype, stored, expected.numel());
+        CHECK(std::equal(values.begin(), values.end(), expected.data(), expected.data() + expected.numel()));
+        if (dtype == DType::q8_0 || dtype == DType::q4_0 || dtype == DType::q4_1)
+            CHECK(quantized(dtype, {source.flat().begin(), source.flat().end()}) == stored);
     }
 }
 
