@@ -5,8 +5,8 @@
 Runs `smolvlm trace` on DIR (see make_random_models.py) and transformers in float32 on the same weights, and prints per
 tensor the largest difference relative to transformers' largest magnitude, and the program's peak memory. Exits 1 above
 the tolerance. Weights of 16 bits are widened exactly on both sides, and arithmetic is float32: bf16 weights cost
-accuracy when they are stored, not here. With --keep the inputs and both outputs
-stay in FOLDER, and a second run takes transformers' side from there.
+accuracy when they are stored, not here. With --keep the inputs and both outputs stay in FOLDER, and a second run takes
+transformers' side from there.
 """
 import argparse
 import json
@@ -31,8 +31,8 @@ def inputs(config):
     """One frame of noise between a few words, as the chat template lays them out."""
     vision, draw = config["vision_config"], torch.Generator().manual_seed(7)
     size, tokens = vision["image_size"], (vision["image_size"] // vision["patch_size"] // config["scale_factor"]) ** 2
-    ids = [1, 11126, 42, 49189, 49152] + [config["image_token_id"]] * tokens + [49189, 7306, 346, 5125, 451, 2443, 47, 49279,
-                                                                            198, 9519, 9531, 42]
+    frame = [49189, 49152] + [config["image_token_id"]] * tokens + [49189]
+    ids = [1, 11126, 42, *frame, 7306, 346, 5125, 451, 2443, 47, 49279, 198, 9519, 9531, 42]
     pixels = torch.randint(0, 256, (1, 1, 3, size, size), generator=draw).float() / 127.5 - 1
     return {"input_ids": torch.tensor([ids]), "pixel_values": pixels}
 

@@ -18,7 +18,7 @@ PROCESSOR = pathlib.Path(__file__).resolve().parents[2] / "tests" / "golden" / "
 DTYPES = {"f32": torch.float32, "bf16": torch.bfloat16, "f16": torch.float16}
 SHARD_BYTES = 2_000_000_000
 
-# vision width, MLP, layers, heads, image, patch; text width, MLP, layers, heads, kv heads; shuffle, rope, context, tiles
+# vision: width, MLP, layers, heads, image, patch; text: width, MLP, layers, heads, kv heads
 SIZES = {
     "256M": dict(vision=(768, 3072, 12, 12, 512, 16), text=(576, 1536, 30, 9, 3), scale=4, theta=100000.0,
                  context=8192, kind="idefics3", longest_edge=2048),
@@ -38,7 +38,8 @@ def config(shape, dtype):
         "architectures": [("SmolVLM" if kind == "smolvlm" else "Idefics3") + "ForConditionalGeneration"],
         "model_type": kind, "image_token_id": 49190, "scale_factor": shape["scale"], "tie_word_embeddings": False,
         "torch_dtype": {"f32": "float32", "bf16": "bfloat16", "f16": "float16"}[dtype],
-        "vision_config": {"model_type": kind, "hidden_size": width, "intermediate_size": mlp, "num_hidden_layers": layers,
+        "vision_config": {"model_type": kind, "hidden_size": width, "intermediate_size": mlp,
+                          "num_hidden_layers": layers,
                           "num_attention_heads": heads, "image_size": image, "patch_size": patch},
         "text_config": {"model_type": "llama", "hidden_size": text_width, "intermediate_size": text_mlp,
                         "num_hidden_layers": text_layers, "num_attention_heads": text_heads,

@@ -98,7 +98,8 @@ def grid():
 def resizes():
     """Pillow's resize on small random pictures (whole results) and on large ones (hashes)."""
     draw, tensors, small, large = np.random.default_rng(common.SEED), {}, [], []
-    shapes = [((1, 1), (5, 7)), ((1, 9), (4, 3)), ((9, 1), (3, 4)), ((8, 8), (8, 8)), ((7, 5), (14, 10)), ((6, 11), (3, 4)),
+    shapes = [((1, 1), (5, 7)), ((1, 9), (4, 3)), ((9, 1), (3, 4)), ((8, 8), (8, 8)), ((7, 5), (14, 10)),
+              ((6, 11), (3, 4)),
               ((13, 17), (13, 5)), ((13, 17), (29, 17)), ((40, 3), (1, 1)), ((5, 64), (64, 5)), ((31, 29), (30, 30)),
               ((2, 2), (33, 31)), ((64, 48), (7, 9))]
     for n, (source, target) in enumerate(shapes):
@@ -137,9 +138,10 @@ def generate():
     made = [{"size": [w, h], "runs": {s: run(s, Image.fromarray(pictures.noise(h, w)))
                                       for s in ("tiny", "tiny_nosplit", "full", "mid")}} for w, h in NOISE_SIZES]
     common.write_json("images.json", {
-        "note": "size is [width, height] upright; rgb_sha256 is of the [H,W,3] pixels after decoding and turning; a run's "
-                "sha256 is of pixel_u8 [I,3,T,T]; `noise` pictures have no file, their pixels are given by `formula`",
-        "settings": {k: {"longest_edge": e, "tile": t, "resample": r, "split": s} for k, (e, t, r, s) in SETTINGS.items()},
+        "note": "size is [width, height] upright; rgb_sha256 is of the [H,W,3] pixels after decoding and turning; a "
+                "run's sha256 is of pixel_u8 [I,3,T,T]; `noise` pictures have no file, their pixels are given by `formula`",
+        "settings": {k: {"longest_edge": e, "tile": t, "resample": r, "split": s}
+                     for k, (e, t, r, s) in SETTINGS.items()},
         "value_of_byte": byte_values(), "formula": pictures.NOISE, "noise": made, **{"files": out}})
     common.write_json("image_grid.json", {
         "note": "[width, height, width and height after the first resize, after the second, rows, cols]", **grid()})

@@ -1,7 +1,8 @@
 """Part `tokenizer`: ids of hard text and texts of hard ids, from HF `tokenizers` reading tokenizer.json as it is.
 
-`processor_learned` and `processor_string` are SmolLM2's vocabulary with the added tokens of the two families of released
-processors: one id per position tag, and position tags as ordinary text. Their files are inputs here, not outputs.
+`processor_learned` and `processor_string` are SmolLM2's vocabulary with the added tokens of the two families of
+released processors: one id per position tag, and position tags as ordinary text. Their files are inputs here, not
+outputs.
 """
 import hashlib
 import json
@@ -27,7 +28,8 @@ SENTENCES = [
     "Съешь же ещё этих мягких французских булок, да выпей чаю. Ґанок, їжак, ў, Ђорђе, Ѣ.",
     "Ξεσκεπάζω τὴν ψυχοφθόρα βδελυγμία· ᾧ ᾷ ΐ ϗ.", "Բարեւ աշխարհ։ გამარჯობა მსოფლიო ᲛᲗᲐᲕᲠᲣᲚᲘ",
     "שלום עולם! כתב־יד, שָׁלוֹם \u200fRTL\u200e LTR 12:30", "مرحبا بالعالم؟ ١٢٣٤٥ ﷺ لَا إِلٰهَ ـــ کتاب‌ها",
-    "ܫܠܡܐ ܥܠܡܐ ހެޔޮ ޚަބަރު", "नमस्ते दुनिया! क्ष त्र ज्ञ १२३ हिन्दी में", "বাংলা ভাষা ১২৩ ৷ ௧௨௩ தமிழ் తెలుగు ಕನ್ನಡ മലയാളം සිංහල",
+    "ܫܠܡܐ ܥܠܡܐ ހެޔޮ ޚަބަރު", "नमस्ते दुनिया! क्ष त्र ज्ञ १२३ हिन्दी में",
+    "বাংলা ভাষা ১২৩ ৷ ௧௨௩ தமிழ் తెలుగు ಕನ್ನಡ മലയാളം සිංහල",
     "ภาษาไทยไม่มีการเว้นวรรคระหว่างคำ ๑๒๓ ລາວ ພາສາ ខ្មែរ ១២៣ မြန်မာ ၁၂၃ བོད་སྐད་ ༡༢༣",
     "我能吞下玻璃而不伤身体。2024年12月31日，星期二！「你好」、『世界』…… 繁體中文 㐀㐁 𠀀𠀁 𪛖 〇",
     "私はガラスを食べられます。それは私を傷つけません。カタカナ ﾊﾝｶｸ がぎぐ ゛゜ ㍿ ㈱ ①②③ Ⅷ ⅷ 〆々",
@@ -41,32 +43,47 @@ SENTENCES = [
     "for (int i=0;i<n;++i){a[i]^=b[i]<<2|c[i]>>1;}//x\n#include <vector>\r\ntemplate<class T>auto f(T&&x)noexcept->decltype(x);",
     "<html lang=\"en\"><body class='a-b_c'>&nbsp;&amp;</body></html> {\"key\": [1, 2.5, null, true], \"s\": \"\\n\\u00e9\"}",
     "https://example.org/path?q=a%20b&c=d#frag user.name+tag@mail.example.co.uk C:\\Windows\\System32 /usr/lib/x86_64 ~/.bashrc",
-    "  leading, trailing   ", "a  b   c    d     e", "a\tb\t\tc \t d", "a\nb\n\nc\n\n\nd\r\ne\r\rf \n g\n \nh", "x \n\n y\t\n", "\n", "\n\n",
-    " ", "  ", "   ", "\t", " \t ", "\r\n", " \n", "\n ", "tail \n  ", "...", "?!?!", "--- === *** ___", "$100, £5, ¥20, €3, 50%, 3°C, @home #tag",
-    "word" * 40, "x" * 1000, "ab" * 700 + " " + "é" * 300, "-" * 333, "=" * 80, " " * 257 + "z", "\n" * 63, "1" * 100, "😀" * 50, "的" * 200,
+    "  leading, trailing   ", "a  b   c    d     e", "a\tb\t\tc \t d", "a\nb\n\nc\n\n\nd\r\ne\r\rf \n g\n \nh",
+    "x \n\n y\t\n", "\n", "\n\n",
+    " ", "  ", "   ", "\t", " \t ", "\r\n", " \n", "\n ", "tail \n  ", "...", "?!?!", "--- === *** ___",
+    "$100, £5, ¥20, €3, 50%, 3°C, @home #tag",
+    "word" * 40, "x" * 1000, "ab" * 700 + " " + "é" * 300, "-" * 333, "=" * 80, " " * 257 + "z", "\n" * 63, "1" * 100,
+    "😀" * 50, "的" * 200,
     "antidisestablishmentarianism pneumonoultramicroscopicsilicovolcanoconiosis Donaudampfschifffahrtselektrizitäten",
-    "".join(chr(c) for c in range(0, 128)), "".join(chr(c) for c in range(128, 256)), "a\u0000b\u0001c\u0004d\u0006e\u0013f\u0014g\u0016h\u001di",
-    "th\u0004e \u0013and\u001d so", "\ufeffBOM\u200bzero\u200cwidth\u200djoin\u2060er\u00adsoft", "\ue000\uf8ff\U000f0000\U0010ffff \ufffd\ufffe\uffff\ufdd0",
+    "".join(chr(c) for c in range(0, 128)), "".join(chr(c) for c in range(128, 256)),
+    "a\u0000b\u0001c\u0004d\u0006e\u0013f\u0014g\u0016h\u001di",
+    "th\u0004e \u0013and\u001d so", "\ufeffBOM\u200bzero\u200cwidth\u200djoin\u2060er\u00adsoft",
+    "\ue000\uf8ff\U000f0000\U0010ffff \ufffd\ufffe\uffff\ufdd0",
     "\u1680a\u180eb\u2000c\u2001d\u2002e\u2003f\u2004g\u2005h\u2006i\u2007j\u2008k\u2009l\u200am\u2028n\u2029o\u202fp\u205fq\u3000r\u0085s\u00a0t\x0bu\x0cv\x1cw\x1dx\x1ey\x1fz",
-    "\u3000\u3000two wide \u3000mixed\u00a0 \u00a0nbsp \u2003\u2003em", " \u00a0x", "\u00a0 x", "\u2003\n\u2003y", "a\u3000", "\u3000a",
+    "\u3000\u3000two wide \u3000mixed\u00a0 \u00a0nbsp \u2003\u2003em", " \u00a0x", "\u00a0 x", "\u2003\n\u2003y",
+    "a\u3000", "\u3000a",
     "ªº ǅ ʰ ˠ ﬀ ﬃ ſ K Å Ω ㎏ ㏂ ℡ ™ © ® ¼ Ⅳ ℵ ꙮ 𖿢 Ꭓ ꭓ ꟊ ꟑ 𞤀𞤢 𑀓 𑄶 𑛀 𐴀𐴰 𞋀 𞋿 𖭐 𞥐", "Ʞ Ɤ ꭤ Ꟛ ꟛ Ɡ 𐗀 𑎀 𖵃 𜳰 𑯀 𖽰",
     "", "a", "Hello", " Hello", "Hello world", "User:", "Assistant:", "Assistant: Yes.", "The answer is 42.\n",
 ]
 
 ADDED = [
     "<|im_start|>User:<image>What is this?<end_of_utterance>\nAssistant:", "<|im_start|><|im_end|><|endoftext|>",
-    "<image><image> <image>", "a<image>b", "a <image> b", "<fake_token_around_image><global-img><image><fake_token_around_image>",
-    "<fake_token_around_image><row_1_col_1><image>\n\n<fake_token_around_image><global-img>", "<row_1_col_1><row_6_col_6><row_3_col_4>x",
-    "<row_7_col_1> <row_0_col_0> <row_1_col_7> <row_11_col_1> <row_1_col_1", "<image", "image>", "<imag e>", "<IMAGE>", "<<image>>", "< image>",
-    "<end_of_utterance><end_of_utterance>\n", "1<end_of_utterance>2", "don'<image>t", " <image>", "<image> ", "\n<image>\n",
-    "<|reserved_special_token_0|><|reserved_special_token_87|><|reserved_special_token_88|>", "<|im_start|", "|im_start|>", "<|im_start|>>",
-    "<repo_name>x/y<file_sep>main.py\n<gh_stars>100<issue_start>", "<jupyter_code>print(1)<jupyter_output>1<empty_output>", "<global-img", "<global-img>>",
-    "<row_1_col_2>\n<row_2_col_1>\n", "中<image>文", "e\u0301<image>\u0301", "<image>\u200d<image>", "<file_sep>\n\n<reponame>", "<filename>a<|endoftext|>b",
+    "<image><image> <image>", "a<image>b", "a <image> b",
+    "<fake_token_around_image><global-img><image><fake_token_around_image>",
+    "<fake_token_around_image><row_1_col_1><image>\n\n<fake_token_around_image><global-img>",
+    "<row_1_col_1><row_6_col_6><row_3_col_4>x",
+    "<row_7_col_1> <row_0_col_0> <row_1_col_7> <row_11_col_1> <row_1_col_1", "<image", "image>", "<imag e>", "<IMAGE>",
+    "<<image>>", "< image>",
+    "<end_of_utterance><end_of_utterance>\n", "1<end_of_utterance>2", "don'<image>t", " <image>", "<image> ",
+    "\n<image>\n",
+    "<|reserved_special_token_0|><|reserved_special_token_87|><|reserved_special_token_88|>", "<|im_start|",
+    "|im_start|>", "<|im_start|>>",
+    "<repo_name>x/y<file_sep>main.py\n<gh_stars>100<issue_start>",
+    "<jupyter_code>print(1)<jupyter_output>1<empty_output>", "<global-img", "<global-img>>",
+    "<row_1_col_2>\n<row_2_col_1>\n", "中<image>文", "e\u0301<image>\u0301", "<image>\u200d<image>",
+    "<file_sep>\n\n<reponame>", "<filename>a<|endoftext|>b",
 ]
 
 ALPHABETS = [
-    "abcdefghijklmnopqrstuvwxyz", "ABCxyz'sdt  \n\t.,", "0123456789.,-+ ", " \t\n\r\x0b\x0c\u00a0\u2003\u3000\u0085", "éüßñçøåžłđ ΑΒΓαβγ абвгд",
-    "的一是不了人我在有他这中大来上个国", "あいうえおアイウエオ漢字ー。、", "가나다라마바사 ㄱㄴ", "اللهمرحبا َُِ ٠١٢", "नमसते ािी ्१२", "😀👍🏽❤️‍🔥🇩🇪", "()[]{}<>|&^%$#@!~`\\/\"'",
+    "abcdefghijklmnopqrstuvwxyz", "ABCxyz'sdt  \n\t.,", "0123456789.,-+ ", " \t\n\r\x0b\x0c\u00a0\u2003\u3000\u0085",
+    "éüßñçøåžłđ ΑΒΓαβγ абвгд",
+    "的一是不了人我在有他这中大来上个国", "あいうえおアイウエオ漢字ー。、", "가나다라마바사 ㄱㄴ", "اللهمرحبا َُِ ٠١٢", "नमसते ािी ्१२", "😀👍🏽❤️‍🔥🇩🇪",
+    "()[]{}<>|&^%$#@!~`\\/\"'",
     "\u0301\u0308\u20d7\ufe0f\u200d", "²³¼½Ⅷ①٣४𝟗", "'s't're've'm'll'd", "\x00\x01\x1b\x7f\x80\x9f",
 ]
 
@@ -82,7 +99,8 @@ def random_strings(count):
 def boundaries():
     """Code points on both sides of each border between the engine's classes or between general categories."""
     classes = json.loads(common.path("unicode_classes.json").read_text())
-    out = {p for name in ("letter", "number", "space", "digit_split") for a, b in classes[name] for p in (a - 1, a, b, b + 1)}
+    out = {p for name in ("letter", "number", "space", "digit_split") for a, b in classes[name]
+           for p in (a - 1, a, b, b + 1)}
     category = [unicodedata.category(chr(c)) for c in range(0x110000)]
     coarse = [c[0] for c in category]
     out |= {p for c in range(1, 0x110000) if coarse[c] != coarse[c - 1] for p in (c - 1, c)}
@@ -150,9 +168,9 @@ def generate():
     tokenizers = {s: Tokenizer.from_file(str(common.path(f"processor_{s}/tokenizer.json"))) for s in SCHEMES}
     texts = list(dict.fromkeys(SENTENCES + ADDED + random_strings(260)))
     common.write_json("tokenizer_cases.json", {
-        "note": "ids: learned scheme; string_ids: string scheme where it differs; decoded (ids, specials kept), decoded_skip "
-                "(specials skipped) and string_decoded, string_decoded_skip where they differ from text. long: the texts "
-                "without '<', each followed by a newline, `repeats` times; sha256 of the ids as little-endian int32",
+        "note": "ids: learned scheme; string_ids: string scheme where it differs; decoded (ids, specials kept), "
+                "decoded_skip (specials skipped) and string_decoded, string_decoded_skip where they differ from text. "
+                "long: the texts without '<', each followed by a newline, `repeats` times; sha256 of the ids as little-endian int32",
         "long": long_case(tokenizers["learned"], texts),
         "cases": encode_cases(tokenizers, texts),
         "decode": [{"ids": ids, "text": tokenizers["learned"].decode(ids, skip_special_tokens=False),
@@ -160,8 +178,9 @@ def generate():
                    for ids in id_lists(tokenizers["learned"], SENTENCES)]})
     learned = tokenizers["learned"]
     common.write_json("tokenizer_code_points.json", {
-        "note": "pattern: {c} stands for the code point; cases: [code point, ids] at every class border; blocks: sha256 of "
-                "the ids (little-endian int32) of the pattern filled with each code point of a block of `block`, surrogates "
-                "left out, the whole encoded as one text",
+        "note": "pattern: {c} stands for the code point; cases: [code point, ids] at every class border; blocks: sha256 "
+                "of the ids (little-endian int32) of the pattern filled with each code point of a block of `block`, "
+                "surrogates left out, the whole encoded as one text",
         "pattern": PATTERN, "block": BLOCK, "blocks": blocks(learned),
-        "cases": [[c, learned.encode(PATTERN.replace("{c}", chr(c)), add_special_tokens=False).ids] for c in boundaries()]})
+        "cases": [[c, learned.encode(PATTERN.replace("{c}", chr(c)), add_special_tokens=False).ids]
+                  for c in boundaries()]})

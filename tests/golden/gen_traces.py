@@ -157,7 +157,8 @@ def generate():
             wide = {k: v.double() if v.is_floating_point() else v for k, v in inputs.items()}
             with reference.float64_truth():
                 truth = reference.trace(double, wide)
-                answers = [reference.greedy(double, alone(wide, b), GREEDY_STEPS) for b in range(len(wide["input_ids"]))]
+                answers = [reference.greedy(double, alone(wide, b), GREEDY_STEPS)
+                           for b in range(len(wide["input_ids"]))]
             rounded = reference.trace(single, inputs)
             error = {k: float((rounded[k].double() - v).abs().max() / v.abs().max())
                      for k, v in truth.items() if v.is_floating_point()}

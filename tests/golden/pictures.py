@@ -149,7 +149,8 @@ def all_files():
         "interlaced_grey16.png": png(wide[..., 0], 0, 16, True), "interlaced_3x2.png": png(rgb[:2, :3], 2, 8, True),
         "gamma.png": png(rgb, 2, 8, chunks=[(b"gAMA", struct.pack(">I", 100000))]),
         "exif_turn.png": png(rgb, 2, 8, chunks=[(b"eXIf", exif(6))]),
-        "rgb.bmp": saved(image, "BMP"), "palette.bmp": saved(palette, "BMP"), "one_bit.bmp": saved(image.convert("1"), "BMP"),
+        "rgb.bmp": saved(image, "BMP"), "palette.bmp": saved(palette, "BMP"),
+        "one_bit.bmp": saved(image.convert("1"), "BMP"),
         "grey.bmp": saved(grey, "BMP"),
         "top_down.bmp": bmp([r.tobytes() for r in rgb[..., ::-1]], 24, top_down=True),
         "unused_alpha.bmp": bmp([np.insert(r[:, ::-1], 3, 0, axis=1).tobytes() for r in rgb], 32),
@@ -162,7 +163,8 @@ def all_files():
         "interlaced.gif": saved(palette, "GIF", interlace=1), "grey.gif": saved(grey, "GIF"),
         # lossless, by shape
         **{f"{a}x{b}.png": saved(Image.fromarray(noise(b, a)), "PNG") for a, b in
-           [(1, 1), (1, 2), (2, 1), (3, 3), (3, 1), (1, 100), (100, 1), (7, 211), (211, 7), (64, 64), (65, 63), (31, 64),
+           [(1, 1), (1, 2), (2, 1), (3, 3), (3, 1), (1, 100), (100, 1), (7, 211), (211, 7), (64, 64), (65, 63),
+            (31, 64),
             (33, 16), (97, 90)]},
         "30000x1.png": saved(Image.fromarray(blocks(1, 30000)), "PNG"),
         "1x30000.png": saved(Image.fromarray(blocks(30000, 1)), "PNG"),

