@@ -48,7 +48,7 @@ TEST_CASE("patch grid: a full tile of the released models counts its patches 0, 
 }
 
 TEST_CASE("patch grid: rounding decides on the boundaries, as it does in torch") {
-    // bucketize(arange(n) * (1 / n), arange(1/n, 1.0, 1/n), right=True) in float32 is 0, 1, ..., n - 1 except for these n.
+    // bucketize(arange(n) * (1 / n), arange(1/n, 1.0, 1/n), right=True) in float32 is 0, 1, ..., n - 1 but for these n.
     const Int32s irregular{19, 25, 29, 31, 38, 40, 41, 43, 47, 49, 50, 54, 55, 58, 59, 61, 62};
     for (Index n = 1; n <= 64; ++n) {
         CAPTURE(n);

@@ -66,7 +66,7 @@ std::vector<GeneratedSequence> generate(B& be, const SmolVLM<B>& model, std::spa
         SMOLVLM_CHECK(n > 0, ValueError, "prompt of sequence ", b, " is empty; at least one token is needed");
         SMOLVLM_CHECK(past + n <= context, ValueError, "prompt of ", past + n, " tokens is longer than the model's context of ",
                       context);
-        room = std::max(room, std::min(context, past + n + options.max_new_tokens));
+        room = std::max(room, past + n + std::min(context - past - n, options.max_new_tokens));
     }
     cache.reserve(be, room);
 
