@@ -1,7 +1,8 @@
 #include "answers.hpp"
 
-#include <csignal>
 #include <sys/resource.h>
+
+#include <csignal>
 
 namespace cli {
 
@@ -61,11 +62,12 @@ std::string json_of(const std::vector<Answer>& answers, double load_s) {
     std::string list;
     for (const Answer& answer : answers) {
         const AnswerTimings& t = answer.timings;
-        list += join(list.empty() ? "" : ",\n ", "{\"text\": ", json_string(answer.text), ", \"ids\": ", json_array(answer.ids),
-                     ", \"prompt_tokens\": ", answer.prompt_tokens, ", \"image_tokens\": ", answer.image_tokens,
-                     ", \"timings\": {\"load_s\": ", fixed(load_s, 6), ", \"preprocess_s\": ", fixed(t.preprocess_s, 6),
-                     ", \"vision_s\": ", fixed(t.vision_s, 6), ", \"prefill_s\": ", fixed(t.prefill_s, 6), ", \"decode_s\": ",
-                     fixed(t.decode_s, 6), "}, \"peak_memory_bytes\": ", peak_memory_bytes(), '}');
+        list += join(list.empty() ? "" : ",\n ", "{\"text\": ", json_string(answer.text),
+                     ", \"ids\": ", json_array(answer.ids), ", \"prompt_tokens\": ", answer.prompt_tokens,
+                     ", \"image_tokens\": ", answer.image_tokens, ", \"timings\": {\"load_s\": ", fixed(load_s, 6),
+                     ", \"preprocess_s\": ", fixed(t.preprocess_s, 6), ", \"vision_s\": ", fixed(t.vision_s, 6),
+                     ", \"prefill_s\": ", fixed(t.prefill_s, 6), ", \"decode_s\": ", fixed(t.decode_s, 6),
+                     "}, \"peak_memory_bytes\": ", peak_memory_bytes(), '}');
     }
     return answers.size() == 1 ? list : '[' + list + ']';
 }
@@ -107,8 +109,8 @@ Prompt make_prompt(const Processor& processor, std::string_view text, std::vecto
     prompt.ids = processor.tokenizer.encode(prompt.text, &dropped);
     prompt.images = std::move(images);
     if (!dropped.dropped.empty())
-        report(join("note: ", dropped.dropped.size(), " byte(s) of the prompt have no token and were left out, the first at ",
-                    dropped.dropped[0]));
+        report(join("note: ", dropped.dropped.size(),
+                    " byte(s) of the prompt have no token and were left out, the first at ", dropped.dropped[0]));
     return prompt;
 }
 

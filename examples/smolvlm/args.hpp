@@ -1,6 +1,6 @@
 #pragma once
-/// The command line of one command: flags are declared once, with the variable they fill, and that declaration also makes
-/// the checks, the error sentences and the text of --help.
+/// The command line of one command: flags are declared once, with the variable they fill, and that declaration also
+/// makes the checks, the error sentences and the text of --help.
 ///
 ///     Arguments arguments("tokenize", "One JSON value per line in, one per line out.");
 ///     arguments.text("--model", "DIR", model, "folder with a tokenizer.json");
@@ -14,11 +14,10 @@
 #include <functional>
 #include <limits>
 #include <optional>
+#include <smolvlm/core/shape.hpp>
 #include <string>
 #include <string_view>
 #include <vector>
-
-#include <smolvlm/core/shape.hpp>
 
 namespace cli {
 
@@ -88,13 +87,14 @@ public:
         }
         add(name, std::move(value), std::move(help), [=, &target](std::string_view word) {
             SMOLVLM_CHECK(std::find(choices.begin(), choices.end(), word) != choices.end(), ValueError, name, " is ",
-                                in_quotes(word), ", expected ", expected);
+                          in_quotes(word), ", expected ", expected);
             target = word;
         });
     }
     /// A whole number in [least, most]; Target is an integer or an optional one.
     template <class Target, class Integer>
-    void integer(std::string name, Target& target, Integer least, std::type_identity_t<Integer> most, std::string help) {
+    void integer(std::string name, Target& target, Integer least, std::type_identity_t<Integer> most,
+                 std::string help) {
         add(name, "N", std::move(help), [=, &target](std::string_view word) {
             const auto value = number<Integer>(word);
             SMOLVLM_CHECK(value && *value >= least && *value <= most, ValueError, name, " is ", in_quotes(word),
@@ -107,15 +107,16 @@ public:
         add(name, "X", std::move(help), [=, &target](std::string_view word) {
             const auto value = number<double>(word);
             const bool fits = value && std::isfinite(*value) && (open ? *value > low : *value >= low) && *value <= high;
-            SMOLVLM_CHECK(fits, ValueError, name, " is ", in_quotes(word), ", expected a number ", open ? "above " : "of at least ",
-                                low, std::isfinite(high) ? smolvlm::join(" and at most ", high) : std::string());
+            SMOLVLM_CHECK(fits, ValueError, name, " is ", in_quotes(word), ", expected a number ",
+                          open ? "above " : "of at least ", low,
+                          std::isfinite(high) ? smolvlm::join(" and at most ", high) : std::string());
             target = *value;
         });
     }
     /// The words that are no flags, each with a name: `A.safetensors B.safetensors`.
     void positional(std::string name, std::string& target, std::string help) {
-        positionals_.push_back({std::move(name), "", std::move(help), "",
-                                [&target](std::string_view word) { target = word; }, false});
+        positionals_.push_back(
+            {std::move(name), "", std::move(help), "", [&target](std::string_view word) { target = word; }, false});
     }
 
     /// Fills the variables. False: --help was asked for, and nothing else is to be done. Throws ValueError.
@@ -126,28 +127,33 @@ public:
         for (std::size_t i = 0; i < words.size(); ++i) {
             const std::string_view word = words[i];
             if (!word.starts_with("--") || word == "--") {
-                SMOLVLM_CHECK(place < positionals_.size(), ValueError, command_, ": unexpected argument ", in_quotes(word), hint(word));
+                SMOLVLM_CHECK(place < positionals_.size(), ValueError, command_, ": unexpected argument ",
+                              in_quotes(word), hint(word));
                 positionals_[place++].take(word);
                 continue;
             }
             const std::size_t equals = word.find('=');
             Flag* const flag = find(word.substr(0, equals));
-            SMOLVLM_CHECK(flag, ValueError, command_, ": unknown flag ", in_quotes(word.substr(0, equals)), hint(word.substr(0, equals)));
+            SMOLVLM_CHECK(flag, ValueError, command_, ": unknown flag ", in_quotes(word.substr(0, equals)),
+                          hint(word.substr(0, equals)));
             flag->given = true;
             if (flag->value.empty()) {
-                SMOLVLM_CHECK(equals == word.npos, ValueError, flag->name, " takes no value, found ", in_quotes(word.substr(equals + 1)));
+                SMOLVLM_CHECK(equals == word.npos, ValueError, flag->name, " takes no value, found ",
+                              in_quotes(word.substr(equals + 1)));
                 flag->take("");
             } else if (equals != word.npos) {
                 flag->take(word.substr(equals + 1));
             } else {
-                SMOLVLM_CHECK(i + 1 < words.size(), ValueError, flag->name, " needs a value (", flag->value, "), found nothing after it");
+                SMOLVLM_CHECK(i + 1 < words.size(), ValueError, flag->name, " needs a value (", flag->value,
+                              "), found nothing after it");
                 // A forgotten value must not swallow the next flag; a value that looks like one can be given with "=".
-                SMOLVLM_CHECK(!find(words[i + 1]), ValueError, flag->name, " needs a value (", flag->value, "), found the flag ", words[i + 1]);
+                SMOLVLM_CHECK(!find(words[i + 1]), ValueError, flag->name, " needs a value (", flag->value,
+                              "), found the flag ", words[i + 1]);
                 flag->take(words[++i]);
             }
         }
-        SMOLVLM_CHECK(place == positionals_.size(), ValueError, command_, ": ", positionals_[place].name, " is missing; it is ",
-                            positionals_[place].help);
+        SMOLVLM_CHECK(place == positionals_.size(), ValueError, command_, ": ", positionals_[place].name,
+                      " is missing; it is ", positionals_[place].help);
         return true;
     }
 
@@ -191,7 +197,8 @@ private:
         std::vector<std::string_view> names;
         for (const Flag& flag : flags_) names.push_back(flag.name);
         const std::string_view near = nearest(word, names);
-        return near.empty() ? smolvlm::join("; see smolvlm ", command_, " --help") : smolvlm::join("; did you mean ", near, "?");
+        return near.empty() ? smolvlm::join("; see smolvlm ", command_, " --help")
+                            : smolvlm::join("; did you mean ", near, "?");
     }
     template <class Number>
     static std::optional<Number> number(std::string_view word) {

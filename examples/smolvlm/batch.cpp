@@ -24,33 +24,35 @@ void read_tokens(const TensorFile& file, const ModelConfig& config, Batch& batch
         for (Index t = 0; t < batch.columns; ++t) {
             const Index place = b * batch.columns + t;
             const std::int64_t id = ids.data()[place], on = mask.empty() ? 1 : mask.data()[place];
-            SMOLVLM_CHECK(on == 0 || on == 1, FormatError, file.path(), ": \"attention_mask\" holds ", on, " at [", b, ", ", t,
-                          "], expected 0 or 1");
+            SMOLVLM_CHECK(on == 0 || on == 1, FormatError, file.path(), ": \"attention_mask\" holds ", on, " at [", b,
+                          ", ", t, "], expected 0 or 1");
             if (on == 0) continue;
-            SMOLVLM_CHECK(length == 0 || last == t - 1, ValueError, file.path(), ": \"attention_mask\" has a hole at [", b, ", ",
-                          t - 1, "]; only padding on the left or the right can be left out");
-            SMOLVLM_CHECK(id >= 0 && id < config.text.vocab_size, ValueError, file.path(), ": \"input_ids\" holds ", id, " at [",
-                          b, ", ", t, "], expected a token id from 0 to ", config.text.vocab_size - 1);
+            SMOLVLM_CHECK(length == 0 || last == t - 1, ValueError, file.path(), ": \"attention_mask\" has a hole at [",
+                          b, ", ", t - 1, "]; only padding on the left or the right can be left out");
+            SMOLVLM_CHECK(id >= 0 && id < config.text.vocab_size, ValueError, file.path(), ": \"input_ids\" holds ", id,
+                          " at [", b, ", ", t, "], expected a token id from 0 to ", config.text.vocab_size - 1);
             batch.ids.push_back(static_cast<std::int32_t>(id));
             batch.places.push_back(place);
             last = t;
             ++length;
         }
-        SMOLVLM_CHECK(length <= config.text.max_position_embeddings, ValueError, file.path(), ": sequence ", b, " of \"input_ids\" has ",
-                      length, " tokens, the model's context holds ", config.text.max_position_embeddings);
+        SMOLVLM_CHECK(length <= config.text.max_position_embeddings, ValueError, file.path(), ": sequence ", b,
+                      " of \"input_ids\" has ", length, " tokens, the model's context holds ",
+                      config.text.max_position_embeddings);
         if (length > 0) batch.lengths.push_back(length);
     }
     SMOLVLM_CHECK(!batch.ids.empty(), ValueError, file.path(), ": \"attention_mask\" leaves no token");
 }
 
-/// Finds the frames that count as transformers does: those with any value other than zero. Where there is none, the SmolVLM
-/// classes keep the first frame of all, the Idefics3 classes keep nothing.
+/// Finds the frames that count as transformers does: those with any value other than zero. Where there is none, the
+/// SmolVLM classes keep the first frame of all, the Idefics3 classes keep nothing.
 void read_frames(const TensorFile& file, const ModelConfig& config, Batch& batch) {
     if (!file.find("pixel_values")) return;
     SMOLVLM_CHECK(config.has_vision, ValueError, file.path(), ": has \"pixel_values\", but this model reads text only");
     const HostWeight pixels = file.host_weight("pixel_values");
     const Shape& shape = pixels.shape();
-    SMOLVLM_CHECK(is_floating(pixels.dtype) && shape.rank() == 5 && shape[0] == batch.sequences && shape[2] == config.vision.num_channels,
+    SMOLVLM_CHECK(is_floating(pixels.dtype) && shape.rank() == 5 && shape[0] == batch.sequences &&
+                      shape[2] == config.vision.num_channels,
                   FormatError, file.path(), ": \"pixel_values\" is ", pixels.dtype, " ", shape, ", expected floats [",
                   batch.sequences, ", I, ", config.vision.num_channels, ", H, W]");
     batch.channels = shape[2];
@@ -74,7 +76,8 @@ void read_frames(const TensorFile& file, const ModelConfig& config, Batch& batch
     if (!file.find("pixel_attention_mask")) return;
     const HostTensor<std::int64_t> mask = file.tensor<std::int64_t>("pixel_attention_mask");
     SMOLVLM_CHECK(mask.shape() == (Shape{shape[0], shape[1], shape[3], shape[4]}), FormatError, file.path(),
-                  ": \"pixel_attention_mask\" is ", mask.shape(), ", expected ", Shape{shape[0], shape[1], shape[3], shape[4]});
+                  ": \"pixel_attention_mask\" is ", mask.shape(), ", expected ",
+                  Shape{shape[0], shape[1], shape[3], shape[4]});
     std::int64_t* to = batch.pixel_mask.data();
     for (const Index frame : batch.frames) to = std::copy_n(mask.data() + frame * size, size, to);
 }
@@ -99,7 +102,8 @@ TraceShapes trace_shapes(const Batch& batch, const ModelConfig& config) {
         shapes.emplace_back("vision.embeddings", hidden);
         for (Index i = 0; i < vision.num_hidden_layers; ++i) shapes.emplace_back(join("vision.layer.", i), hidden);
         shapes.emplace_back("vision.post_layernorm", hidden);
-        shapes.emplace_back("connector", Shape{R, P / (config.scale_factor * config.scale_factor), config.text.hidden_size});
+        shapes.emplace_back("connector",
+                            Shape{R, P / (config.scale_factor * config.scale_factor), config.text.hidden_size});
     }
     const Shape hidden{batch.sequences, batch.columns, config.text.hidden_size};
     shapes.emplace_back("text.inputs_embeds", hidden);

@@ -2,7 +2,6 @@
 /// The input of a trace: a padded batch as transformers takes it, and the same without its padding.
 
 #include <cmath>
-
 #include <smolvlm/io/tensor_file.hpp>
 #include <smolvlm/model/config.hpp>
 
@@ -30,13 +29,15 @@ struct Batch {
             for (double& value : kept.flat()) value = exact_pixel(value);
         return kept;
     }
-    /// transformers' two image processors write the byte x as two floats up to 6e-8 apart: 2 f32(x/255) - 1 (Pillow) and
-    /// (x - 127.5) / 127.5 (torchvision). A run in double precision, there to compare to 1e-9, takes both for the second.
+    /// transformers' two image processors write the byte x as two floats up to 6e-8 apart: 2 f32(x/255) - 1 (Pillow)
+    /// and (x - 127.5) / 127.5 (torchvision). A run in double precision, there to compare to 1e-9, takes both for the
+    /// second.
     static double exact_pixel(double value) {
         const double byte = std::round((value + 1) * 127.5);
         if (!(byte >= 0 && byte <= 255)) return value;
         const float pillow = 2 * static_cast<float>(byte * (1.0 / 255)) - 1;
-        return value == static_cast<double>(pillow) ? static_cast<double>((static_cast<float>(byte) - 127.5f) / 127.5f) : value;
+        return value == static_cast<double>(pillow) ? static_cast<double>((static_cast<float>(byte) - 127.5f) / 127.5f)
+                                                    : value;
     }
     /// Rows of tokens [N, D] -> [B, T, D] with zeros for padding.
     template <class T>

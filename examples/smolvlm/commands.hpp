@@ -1,5 +1,6 @@
 #pragma once
-/// The commands. Each takes the words after its name, returns the exit code, and throws for everything the user can do wrong.
+/// The commands. Each takes the words after its name, returns the exit code, and throws for everything the user can do
+/// wrong.
 
 #include "args.hpp"
 

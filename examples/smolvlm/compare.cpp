@@ -16,7 +16,7 @@ struct Distance {
     double max_abs = 0;    // largest |a - b|; NaN where one of the two is no number
     double magnitude = 0;  // largest |a| or |b|
     double cosine = 1;
-    Index worst = 0;  // where max_abs is
+    Index worst = 0;      // where max_abs is
     double a = 0, b = 0;  // the values there
 
     double max_rel() const { return max_abs == 0 ? 0 : max_abs / magnitude; }
@@ -25,8 +25,9 @@ struct Distance {
 
 class DistanceSum {
 public:
-    void add(double a, double b) {
-        const double gap = a == b ? 0 : std::abs(a - b);  // equal infinities are equal
+    void add(double a, double b) { add(a, b, a == b ? 0 : std::abs(a - b)); }  // equal infinities are equal
+    /// gap: how far a and b are apart, where two integers may be one double.
+    void add(double a, double b, double gap) {
         const bool worse = std::isnan(gap) ? !std::isnan(d_.max_abs) : gap > d_.max_abs;
         if (worse) d_.max_abs = gap, d_.worst = place_, d_.a = a, d_.b = b;
         for (const double value : {std::abs(a), std::abs(b)})
@@ -51,9 +52,9 @@ Distance distance(const TensorFile& file_a, const TensorFile& file_b, const std:
         const auto a = file_a.tensor<std::int64_t>(name), b = file_b.tensor<std::int64_t>(name);
         for (Index i = 0; i < a.numel(); ++i) {
             const std::int64_t x = a.data()[i], y = b.data()[i];
-            // Beyond 2^53 two integers can differ and yet be one double.
-            if (x != y && static_cast<double>(x) == static_cast<double>(y)) sum.add(static_cast<double>(x), static_cast<double>(x) + 1);
-            else sum.add(static_cast<double>(x), static_cast<double>(y));
+            const auto gap = x < y ? static_cast<std::uint64_t>(y) - static_cast<std::uint64_t>(x)
+                                   : static_cast<std::uint64_t>(x) - static_cast<std::uint64_t>(y);
+            sum.add(static_cast<double>(x), static_cast<double>(y), static_cast<double>(gap));
         }
         return sum.result();
     }
@@ -67,11 +68,12 @@ Distance distance(const TensorFile& file_a, const TensorFile& file_b, const std:
     return sum.result();
 }
 
-/// Tensors of a trace in the order in which the model computes them, so that the first that departs is the cause of those
-/// after it; other tensors follow by name. Numbers inside names count as numbers: layer.9 comes before layer.10.
+/// Tensors of a trace in the order in which the model computes them, so that the first that departs is the cause of
+/// those after it; other tensors follow by name. Numbers inside names count as numbers: layer.9 comes before layer.10.
 bool computed_before(const std::string& a, const std::string& b) {
-    constexpr std::string_view stages[] = {"vision.position_ids", "vision.embeddings", "vision.layer.", "vision.post_layernorm",
-                                           "connector", "text.inputs_embeds", "text.layer.", "text.norm", "logits"};
+    constexpr std::string_view stages[] = {"vision.position_ids",   "vision.embeddings", "vision.layer.",
+                                           "vision.post_layernorm", "connector",         "text.inputs_embeds",
+                                           "text.layer.",           "text.norm",         "logits"};
     const auto stage = [&](const std::string& name) {
         std::size_t i = 0;
         while (i < std::size(stages) && !name.starts_with(stages[i])) ++i;
@@ -139,12 +141,13 @@ std::string table(const std::vector<std::vector<std::string>>& rows) {
 int compare(const Words& words) {
     std::string path_a, path_b;
     double rtol = 1e-5;
-    Arguments arguments("compare",
-                        "Compares two safetensors files tensor by tensor and names the first that departs. Exit code 0: all\n"
-                        "tensors agree, 1: some do not, 2: error.\n\n"
-                        "max abs is the largest difference of two elements, max rel that difference divided by the tensor's\n"
-                        "largest magnitude. A tensor departs when max rel exceeds --rtol, when either side holds NaN, when the\n"
-                        "shapes differ, or when only one file has it. Floating types may differ; integers must be equal.");
+    Arguments arguments(
+        "compare",
+        "Compares two safetensors files tensor by tensor and names the first that departs. Exit code 0: all\n"
+        "tensors agree, 1: some do not, 2: error.\n\n"
+        "max abs is the largest difference of two elements, max rel that difference divided by the tensor's\n"
+        "largest magnitude. A tensor departs when max rel exceeds --rtol, when either side holds NaN, when the\n"
+        "shapes differ, or when only one file has it. Floating types may differ; integers must be equal.");
     arguments.positional("A.safetensors", path_a, "the first file");
     arguments.positional("B.safetensors", path_b, "the second file");
     arguments.real("--rtol", rtol, 0, std::numeric_limits<double>::infinity(), false,
@@ -169,19 +172,23 @@ int compare(const Words& words) {
         bool agrees = false;
         if (!in_a || !in_b) {
             const TensorInfo& only = in_a ? *in_a : *in_b;
-            row.insert(row.end(), {join(only.dtype), join(only.shape), "", "", "", "", "", "", in_a ? "only in A" : "only in B"});
+            row.insert(row.end(),
+                       {join(only.dtype), join(only.shape), "", "", "", "", "", "", in_a ? "only in A" : "only in B"});
         } else if (in_a->shape != in_b->shape) {
-            row.insert(row.end(), {join(in_a->dtype), join(in_a->shape), "", "", "", "", "", "", join("B has shape ", in_b->shape)});
+            row.insert(row.end(), {join(in_a->dtype), join(in_a->shape), "", "", "", "", "", "",
+                                   join("B has shape ", in_b->shape)});
         } else if (is_floating(in_a->dtype) != is_floating(in_b->dtype)) {
-            row.insert(row.end(), {join(in_a->dtype), join(in_a->shape), "", "", "", "", "", "", join("B holds ", in_b->dtype)});
+            row.insert(row.end(),
+                       {join(in_a->dtype), join(in_a->shape), "", "", "", "", "", "", join("B holds ", in_b->dtype)});
         } else {
             const Distance d = distance(a, b, name);
             agrees = is_floating(in_a->dtype) ? d.within(rtol) : d.max_abs == 0;
             const bool same = d.max_abs == 0;
-            row.insert(row.end(), {in_a->dtype == in_b->dtype ? join(in_a->dtype) : join(in_a->dtype, "/", in_b->dtype),
-                                   join(in_a->shape), number("%.2e", d.max_abs), number("%.2e", d.max_rel()),
-                                   number("%.9f", d.cosine), same ? "-" : place(d.worst, in_a->shape),
-                                   same ? "-" : number("%.7g", d.a), same ? "-" : number("%.7g", d.b), agrees ? "" : "departs"});
+            row.insert(row.end(),
+                       {in_a->dtype == in_b->dtype ? join(in_a->dtype) : join(in_a->dtype, "/", in_b->dtype),
+                        join(in_a->shape), number("%.2e", d.max_abs), number("%.2e", d.max_rel()),
+                        number("%.9f", d.cosine), same ? "-" : place(d.worst, in_a->shape),
+                        same ? "-" : number("%.7g", d.a), same ? "-" : number("%.7g", d.b), agrees ? "" : "departs"});
         }
         if (!agrees && departed++ == 0) first = name;
         rows.push_back(std::move(row));

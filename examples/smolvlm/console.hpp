@@ -1,16 +1,15 @@
 #pragma once
-/// Standard output and standard error, as scripts want them: what cannot be written is an error, never lost; messages are one
-/// line; when the reader of a pipe has gone, the program ends like any other.
+/// Standard output and standard error, as scripts want them: what cannot be written is an error, never lost; messages
+/// are one line; when the reader of a pipe has gone, the program ends like any other.
+
+#include <unistd.h>
 
 #include <cerrno>
 #include <cstdio>
 #include <cstring>
+#include <smolvlm/core/error.hpp>
 #include <string>
 #include <string_view>
-
-#include <unistd.h>
-
-#include <smolvlm/core/error.hpp>
 
 namespace cli {
 
@@ -26,20 +25,23 @@ inline void print(std::string_view text) {
 }
 
 /// One line to standard error; what goes wrong there is nobody's concern.
-inline void report(std::string_view text) { std::fprintf(stderr, "%.*s\n", static_cast<int>(text.size()), text.data()); }
+inline void report(std::string_view text) {
+    std::fprintf(stderr, "%.*s\n", static_cast<int>(text.size()), text.data());
+}
 
-/// The error line: "smolvlm: <sentence>". A message can hold pieces of a damaged file, so control characters become spaces
-/// and its length is bounded.
+/// The error line: "smolvlm: <sentence>". A message can hold pieces of a damaged file, so control characters become
+/// spaces and its length is bounded.
 inline void report_error(std::string_view sentence) {
     constexpr std::size_t longest = 1500;
     std::string line = "smolvlm: ";
-    for (const char c : sentence.substr(0, longest)) line += static_cast<unsigned char>(c) < 0x20 || c == 0x7f ? ' ' : c;
+    for (const char c : sentence.substr(0, longest))
+        line += static_cast<unsigned char>(c) < 0x20 || c == 0x7f ? ' ' : c;
     if (sentence.size() > longest) line += " ...";
     report(line);
 }
 
-/// A text as JSON writes it. It must be valid UTF-8. Besides what JSON asks for, the characters are escaped at which some
-/// readers of lines (Python's splitlines) break a line: U+0085, U+2028, U+2029.
+/// A text as JSON writes it. It must be valid UTF-8. Besides what JSON asks for, the characters are escaped at which
+/// some readers of lines (Python's splitlines) break a line: U+0085, U+2028, U+2029.
 inline std::string json_string(std::string_view text) {
     std::string out = "\"";
     const auto escape = [&out](unsigned character) {
@@ -50,13 +52,20 @@ inline std::string json_string(std::string_view text) {
     while (!text.empty()) {
         const char c = text[0];
         std::size_t length = 1;
-        if (c == '"' || c == '\\') out += '\\', out += c;
-        else if (c == '\n') out += "\\n";
-        else if (static_cast<unsigned char>(c) < 0x20) escape(static_cast<unsigned char>(c));
-        else if (text.starts_with("\xc2\x85")) escape(0x85), length = 2;
-        else if (text.starts_with("\xe2\x80\xa8")) escape(0x2028), length = 3;
-        else if (text.starts_with("\xe2\x80\xa9")) escape(0x2029), length = 3;
-        else out += c;
+        if (c == '"' || c == '\\')
+            out += '\\', out += c;
+        else if (c == '\n')
+            out += "\\n";
+        else if (static_cast<unsigned char>(c) < 0x20)
+            escape(static_cast<unsigned char>(c));
+        else if (text.starts_with("\xc2\x85"))
+            escape(0x85), length = 2;
+        else if (text.starts_with("\xe2\x80\xa8"))
+            escape(0x2028), length = 3;
+        else if (text.starts_with("\xe2\x80\xa9"))
+            escape(0x2029), length = 3;
+        else
+            out += c;
         text.remove_prefix(length);
     }
     return out + '"';

@@ -6,10 +6,12 @@ using namespace smolvlm;
 
 void EngineFlags::declare(Arguments& arguments) {
     arguments.section("Machine");
-    arguments.choice("--dtype", {"f32", "f64", "bf16", "f16", "q8_0", "q4_0", "q4_1"}, dtype,
-                     "what matrices are held in; f64 computes in double precision, all others in single. f32 leaves 16-bit and "
-                     "quantised weights as the file has them, since widening them on the way is exact (default f32)");
-    arguments.choice("--backend", {"cpu", "ref"}, backend, "the fast kernels, or the slow definitions they must agree with (default cpu)");
+    arguments.choice(
+        "--dtype", {"f32", "f64", "bf16", "f16", "q8_0", "q4_0", "q4_1"}, dtype,
+        "what matrices are held in; f64 computes in double precision, all others in single. f32 leaves 16-bit and "
+        "quantised weights as the file has them, since widening them on the way is exact (default f32)");
+    arguments.choice("--backend", {"cpu", "ref"}, backend,
+                     "the fast kernels, or the slow definitions they must agree with (default cpu)");
     arguments.integer("--threads", threads, 1, 1024, "threads to compute with (default: all the machine has)");
 }
 

@@ -1,9 +1,8 @@
 #pragma once
-/// What runs the model. The model code is one template; each Engine is an instance of it on one backend, compiled in a file
-/// of its own (engine_*.cpp), so that the commands themselves compile in a second.
+/// What runs the model. The model code is one template; each Engine is an instance of it on one backend, compiled in a
+/// file of its own (engine_*.cpp), so that the commands themselves compile in a second.
 
 #include <memory>
-
 #include <smolvlm/pipeline.hpp>
 
 #include "inputs.hpp"

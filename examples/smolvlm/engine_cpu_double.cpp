@@ -4,6 +4,8 @@
 
 namespace cli {
 
-std::unique_ptr<Engine> make_cpu_double(int threads) { return std::make_unique<EngineOn<smolvlm::Cpu<double>>>(threads); }
+std::unique_ptr<Engine> make_cpu_double(int threads) {
+    return std::make_unique<EngineOn<smolvlm::Cpu<double>>>(threads);
+}
 
 }  // namespace cli

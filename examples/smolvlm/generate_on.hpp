@@ -22,12 +22,15 @@ void chat_on(B& be, const smolvlm::Pipeline<B>& pipeline, const GenerateRequest&
     };
     const auto command = [&](std::string_view line) {
         if (line == "/reset") return begin_anew();
-        if (!line.starts_with("/image ")) return report("/image FILE adds a picture to the next turn, /reset begins anew, /quit ends");
+        if (!line.starts_with("/image "))
+            return report("/image FILE adds a picture to the next turn, /reset begins anew, /quit ends");
         const std::string path(line.substr(7));
         SMOLVLM_CHECK(processor.has_images(), ValueError, "this model reads text only");
-        images.push_back(process_image(request.images.load({path})[0], processor.image, request.options.images, request.engine.threads));
+        images.push_back(process_image(request.images.load({path})[0], processor.image, request.options.images,
+                                       request.engine.threads));
         next_images.push_back(path);
-        report(join(path, ": ", images.back().frames(), " frames, ", images.back().frames() * processor.image_seq_len, " tokens"));
+        report(join(path, ": ", images.back().frames(), " frames, ", images.back().frames() * processor.image_seq_len,
+                    " tokens"));
     };
     const auto turn = [&](const std::string& line) {
         Conversation asked = turns;
@@ -38,14 +41,17 @@ void chat_on(B& be, const smolvlm::Pipeline<B>& pipeline, const GenerateRequest&
         print("\n");
         report(speed_of({answer}, 0));
         // The template writes the space that the model itself wrote first.
-        const std::size_t space = answer.text.starts_with(' ') && processor.chat_template.style == ChatTemplate::Style::smolvlm;
+        const std::size_t space =
+            answer.text.starts_with(' ') && processor.chat_template.style == ChatTemplate::Style::smolvlm;
         turns = std::move(asked);
         turns.emplace_back("assistant", answer.text.substr(space));
         next_images.clear();
     };
 
     begin_anew();
-    report("/image FILE adds a picture to the next turn, /reset begins anew, Ctrl-C stops an answer, /quit or Ctrl-D ends");
+    report(
+        "/image FILE adds a picture to the next turn, /reset begins anew, Ctrl-C stops an answer, /quit or Ctrl-D "
+        "ends");
     for (std::string line; read_line("> ", line, interrupt) && line != "/quit";) {
         if (line.empty()) continue;
         try {
@@ -89,7 +95,8 @@ void generate_on(B& be, const GenerateRequest& request) {
     for (std::size_t i = 0; i < answers.size(); ++i) answers[i].timings.preprocess_s = preprocess_s[i];
 
     if (request.json) return print(json_of(answers, load_s) + '\n');
-    if (answers.size() == 1) print("\n");
+    if (answers.size() == 1)
+        print("\n");
     else
         for (std::size_t i = 0; i < answers.size(); ++i) print(join("[", i + 1, "]", answers[i].text, "\n"));
     report(speed_of(answers, load_s));

@@ -35,25 +35,28 @@ std::string token(const Tokenizer& tokenizer, std::string_view content) {
 std::string about_processor(const Processor& processor) {
     const Tokenizer& tokenizer = processor.tokenizer;
     std::string text = line("tokenizer", join(grouped(tokenizer.vocab_size()), " ids, byte-level BPE"));
-    text += line("chat", join(processor.chat_template.style == ChatTemplate::Style::smolvlm ? "SmolVLM turns" : "ChatML turns",
-                              ", each ended by ", token(tokenizer, processor.chat_template.turn_end)));
+    text += line("chat",
+                 join(processor.chat_template.style == ChatTemplate::Style::smolvlm ? "SmolVLM turns" : "ChatML turns",
+                      ", each ended by ", token(tokenizer, processor.chat_template.turn_end)));
     if (!processor.has_images()) return text + line("pictures", "none: this model reads text only");
 
     const ImageProcessorConfig& image = processor.image;
     const bool learned = processor.positions() == PositionScheme::learned;
-    text += line("position scheme", learned ? "learned tokens: <row_r_col_c> and <global-img> are one token each"
-                                            : "strings: <row_r_col_c> and <global-img> are several ordinary tokens each");
+    text +=
+        line("position scheme", learned ? "learned tokens: <row_r_col_c> and <global-img> are one token each"
+                                        : "strings: <row_r_col_c> and <global-img> are several ordinary tokens each");
     const ImageTokenNames& names = processor.token_names;
     text += line("image tokens", join(token(tokenizer, names.image), ", ", token(tokenizer, names.around), ", ",
                                       token(tokenizer, names.global), ", ", token(tokenizer, "<row_1_col_1>")));
-    text += line("frames", join(image.tile, "x", image.tile, " pixels, ", processor.image_seq_len, " tokens each; pictures are resized to ",
-                                image.longest_edge, " pixels", image.do_image_splitting ? " and split into tiles" : ", not split"));
+    text += line("frames", join(image.tile, "x", image.tile, " pixels, ", processor.image_seq_len,
+                                " tokens each; pictures are resized to ", image.longest_edge, " pixels",
+                                image.do_image_splitting ? " and split into tiles" : ", not split"));
     for (const auto& [width, height] : {std::pair<Index, Index>{640, 480}, {1920, 1080}, {1000, 1000}}) {
         const TilePlan plan = plan_tiles(width, height, image.tile_rule());
         const ImageLayout layout{plan.rows, plan.cols};
         const std::string all = image_text(layout, processor.image_seq_len, names);
-        text += line("", join(width, "x", height, ": ", plan.rows, "x", plan.cols, " tiles, ", plan.frames(), " frames, ",
-                              tokenizer.encode(all).size(), " tokens in the prompt"));
+        text += line("", join(width, "x", height, ": ", plan.rows, "x", plan.cols, " tiles, ", plan.frames(),
+                              " frames, ", tokenizer.encode(all).size(), " tokens in the prompt"));
     }
     return text;
 }
@@ -65,12 +68,16 @@ std::string about_model(const Checkpoint& checkpoint) {
     const SmolVLM<Ref<float>> model(config);  // shapes only, no weights
     std::string text = line("architecture", config.model_type);
     if (config.has_vision)
-        text += line("vision tower", join(v.num_hidden_layers, " layers, width ", v.hidden_size, ", ", v.num_attention_heads, " heads, mlp ",
-                                          v.intermediate_size, ", ", v.grid(), "x", v.grid(), " patches of ", v.patch_size, " pixels")) +
-                line("connector", join("pixel shuffle ", config.scale_factor, ", ", config.tokens_per_image(), " tokens a frame"));
-    text += line("decoder", join(t.num_hidden_layers, " layers, width ", t.hidden_size, ", ", t.num_attention_heads, " heads (", t.num_key_value_heads,
-                                 " key/value) of ", t.head_dim, ", mlp ", t.intermediate_size, ", rope theta ", t.rope_theta));
-    text += line("vocabulary", join(grouped(t.vocab_size), " ids, head ", config.tie_word_embeddings ? "tied to the embedding" : "of its own"));
+        text += line("vision tower", join(v.num_hidden_layers, " layers, width ", v.hidden_size, ", ",
+                                          v.num_attention_heads, " heads, mlp ", v.intermediate_size, ", ", v.grid(),
+                                          "x", v.grid(), " patches of ", v.patch_size, " pixels")) +
+                line("connector",
+                     join("pixel shuffle ", config.scale_factor, ", ", config.tokens_per_image(), " tokens a frame"));
+    text += line("decoder", join(t.num_hidden_layers, " layers, width ", t.hidden_size, ", ", t.num_attention_heads,
+                                 " heads (", t.num_key_value_heads, " key/value) of ", t.head_dim, ", mlp ",
+                                 t.intermediate_size, ", rope theta ", t.rope_theta));
+    text += line("vocabulary", join(grouped(t.vocab_size), " ids, head ",
+                                    config.tie_word_embeddings ? "tied to the embedding" : "of its own"));
     text += line("context", join(grouped(t.max_position_embeddings), " tokens"));
     std::string ends;
     for (const std::int32_t id : checkpoint.generation.eos)
@@ -81,7 +88,8 @@ std::string about_model(const Checkpoint& checkpoint) {
     const Index decoder = count_parameters(model.text_model), all = count_parameters(model);
     text += line("parameters", grouped(all));
     if (config.has_vision) text += line("  vision tower", grouped(vision)) + line("  connector", grouped(connector));
-    text += line("  decoder", grouped(decoder)) + line("  head", config.tie_word_embeddings ? "tied" : grouped(count_parameters(model.lm_head)));
+    text += line("  decoder", grouped(decoder)) +
+            line("  head", config.tie_word_embeddings ? "tied" : grouped(count_parameters(model.lm_head)));
 
     std::map<std::string, Index> by_dtype;  // bytes
     Index bytes = 0;
@@ -91,11 +99,14 @@ std::string about_model(const Checkpoint& checkpoint) {
         bytes += bytes_of(weight.dtype, weight.shape());
     }
     std::string dtypes;
-    for (const auto& [dtype, size] : by_dtype) dtypes += (dtypes.empty() ? "" : ", ") + join(dtype, " ") + mebibytes(size);
+    for (const auto& [dtype, size] : by_dtype)
+        dtypes += (dtypes.empty() ? "" : ", ") + join(dtype, " ") + mebibytes(size);
     text += line("weights on disk", dtypes);
-    const Index per_token = 2 * t.num_hidden_layers * t.num_key_value_heads * t.head_dim * static_cast<Index>(sizeof(float));
-    text += line("memory needed", join("weights ", mebibytes(bytes), " as they are; keys and values ", grouped(per_token), " bytes a token, ",
-                                       mebibytes(per_token * t.max_position_embeddings), " for a full context"));
+    const Index per_token =
+        2 * t.num_hidden_layers * t.num_key_value_heads * t.head_dim * static_cast<Index>(sizeof(float));
+    text += line("memory needed",
+                 join("weights ", mebibytes(bytes), " as they are; keys and values ", grouped(per_token),
+                      " bytes a token, ", mebibytes(per_token * t.max_position_embeddings), " for a full context"));
     return text;
 }
 
@@ -103,9 +114,10 @@ std::string about_model(const Checkpoint& checkpoint) {
 
 int info(const Words& words) {
     ModelFlags flags;
-    Arguments arguments("info",
-                        "Says what a checkpoint is: architecture, parameters of each part, types, how tile positions are written,\n"
-                        "special tokens, memory needed. A folder that holds only processor files is described as far as it goes.");
+    Arguments arguments(
+        "info",
+        "Says what a checkpoint is: architecture, parameters of each part, types, how tile positions are written,\n"
+        "special tokens, memory needed. A folder that holds only processor files is described as far as it goes.");
     flags.declare(arguments);
     if (!arguments.parse(words)) return print(arguments.help()), 0;
     flags.check();

@@ -9,8 +9,10 @@ namespace cli {
 using namespace smolvlm;
 
 void ModelFlags::declare(Arguments& arguments) {
-    arguments.text("--model", "DIR|F.gguf", model, "the checkpoint: a Hugging Face folder, or the GGUF file of a text model");
-    arguments.text("--mmproj", "F.gguf", mmproj, "with a GGUF model: the file of its vision tower; without it text only");
+    arguments.text("--model", "DIR|F.gguf", model,
+                   "the checkpoint: a Hugging Face folder, or the GGUF file of a text model");
+    arguments.text("--mmproj", "F.gguf", mmproj,
+                   "with a GGUF model: the file of its vision tower; without it text only");
 }
 
 void ModelFlags::check() const {
@@ -43,41 +45,50 @@ Processor ModelFlags::open_processor() const {
 
 void ImageFlags::declare(Arguments& arguments) {
     arguments.section("Pictures (by default exactly as the checkpoint's own processor treats them)");
-    arguments.integer("--longest-edge", tiles.longest_edge, 1, 4096, "resize the longest side to N pixels instead of the checkpoint's number");
-    arguments.integer("--max-tiles", tiles.max_tiles, 1, 1024, "at most N tiles a picture, the global frame not counted");
+    arguments.integer("--longest-edge", tiles.longest_edge, 1, 4096,
+                      "resize the longest side to N pixels instead of the checkpoint's number");
+    arguments.integer("--max-tiles", tiles.max_tiles, 1, 1024,
+                      "at most N tiles a picture, the global frame not counted");
     arguments.toggle("--no-split", tiles.no_split, "one frame a picture, no tiles");
     arguments.toggle("--no-upscale", tiles.no_upscale, "small pictures are not enlarged beyond whole tiles");
-    arguments.choice("--alpha", {"drop", "white"}, alpha, "transparent pixels: their own colour, or over white (default drop)");
+    arguments.choice("--alpha", {"drop", "white"}, alpha,
+                     "transparent pixels: their own colour, or over white (default drop)");
 }
 
 std::vector<Image> ImageFlags::load(const Words& paths) const {
     std::vector<Image> pictures;
-    for (const std::string& path : paths) pictures.push_back(load_image(path, {.alpha = alpha == "white" ? Alpha::white : Alpha::drop}));
+    for (const std::string& path : paths)
+        pictures.push_back(load_image(path, {.alpha = alpha == "white" ? Alpha::white : Alpha::drop}));
     return pictures;
 }
 
 void ConversationFlags::declare(Arguments& arguments) {
     arguments.section("Conversation");
-    arguments.list("--image", "FILE", images, "a picture for the user's turn, in front of the text; may be given several times");
+    arguments.list("--image", "FILE", images,
+                   "a picture for the user's turn, in front of the text; may be given several times");
     arguments.text("--prompt", "TEXT", prompt, "what the user says");
     arguments.text("--system", "TEXT", system, "what the system message says");
-    arguments.list("--chat", "F.json", chats,
-                   "a whole conversation instead: {\"messages\": [{\"role\": \"user\", \"content\": [{\"type\": \"image\", "
-                   "\"path\": \"a.png\"}, {\"type\": \"text\", \"text\": \"What is this?\"}]}]}");
-    arguments.toggle("--raw-prompt", raw, "--prompt is the whole prompt, read as it is, with one <image> for each --image");
+    arguments.list(
+        "--chat", "F.json", chats,
+        "a whole conversation instead: {\"messages\": [{\"role\": \"user\", \"content\": [{\"type\": \"image\", "
+        "\"path\": \"a.png\"}, {\"type\": \"text\", \"text\": \"What is this?\"}]}]}");
+    arguments.toggle("--raw-prompt", raw,
+                     "--prompt is the whole prompt, read as it is, with one <image> for each --image");
 }
 
 std::vector<Talk> ConversationFlags::talks() const {
     if (!chats.empty()) {
-        SMOLVLM_CHECK(!prompt && !system && images.empty() && !raw, ValueError,
-                      "--chat holds the whole conversation; --prompt, --system, --image and --raw-prompt do not go with it");
+        SMOLVLM_CHECK(
+            !prompt && !system && images.empty() && !raw, ValueError,
+            "--chat holds the whole conversation; --prompt, --system, --image and --raw-prompt do not go with it");
         std::vector<Talk> talks;
         for (const std::string& path : chats) talks.push_back(read_chat(path));
         return talks;
     }
     SMOLVLM_CHECK(prompt, ValueError, "--prompt or --chat is missing, expected what the user says");
     if (raw) {
-        SMOLVLM_CHECK(!system, ValueError, "--raw-prompt takes --prompt as the whole prompt; --system does not go with it");
+        SMOLVLM_CHECK(!system, ValueError,
+                      "--raw-prompt takes --prompt as the whole prompt; --system does not go with it");
         return {Talk{{}, *prompt, images}};
     }
     Talk talk;
@@ -113,7 +124,8 @@ Talk read_chat(const std::string& path) {
     for (const Json& entry : get_array(json, "messages", path)) {
         const std::string where = join(path, ": message ", talk.turns.size() + 1);
         Message message(get<std::string>(entry, "role", where), std::vector<ContentPart>{});
-        SMOLVLM_CHECK(!message.role.empty(), FormatError, where, ": \"role\" is empty, expected user, assistant or system");
+        SMOLVLM_CHECK(!message.role.empty(), FormatError, where,
+                      ": \"role\" is empty, expected user, assistant or system");
         const Json* const content = find(entry, "content", where);
         if (content && content->is_string()) {
             message.content.push_back({ContentPart::text, content->get<std::string>()});
@@ -131,7 +143,8 @@ Talk read_chat(const std::string& path) {
                 }
             }
         }
-        SMOLVLM_CHECK(!message.content.empty(), FormatError, where, ": \"content\" is empty, expected a text or an image");
+        SMOLVLM_CHECK(!message.content.empty(), FormatError, where,
+                      ": \"content\" is empty, expected a text or an image");
         talk.turns.push_back(std::move(message));
     }
     SMOLVLM_CHECK(!talk.turns.empty(), FormatError, path, ": \"messages\" is empty, expected at least one message");
@@ -141,7 +154,9 @@ Talk read_chat(const std::string& path) {
 std::shared_ptr<const TensorFile> open_tensors(const std::string& path) {
     return std::make_shared<const Safetensors>(Safetensors::open(path));
 }
-void save_tensors(const std::string& path, std::vector<NamedTensor> tensors) { save_safetensors(path, std::move(tensors)); }
+void save_tensors(const std::string& path, std::vector<NamedTensor> tensors) {
+    save_safetensors(path, std::move(tensors));
+}
 
 namespace {
 

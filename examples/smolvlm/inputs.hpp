@@ -3,7 +3,6 @@
 
 #include <memory>
 #include <optional>
-
 #include <smolvlm/checkpoint/checkpoint.hpp>
 #include <smolvlm/io/tensor_file.hpp>
 
@@ -60,8 +59,8 @@ struct ConversationFlags {
 };
 
 /// The conversation in a file: {"messages": [{"role": "user", "content": [{"type": "image", "path": "a.png"},
-/// {"type": "text", "text": "What is this?"}]}]}. A content that is a string is one text. A picture's path counts from the
-/// current folder, or else from the folder of the file. Throws FormatError.
+/// {"type": "text", "text": "What is this?"}]}]}. A content that is a string is one text. A picture's path counts from
+/// the current folder, or else from the folder of the file. Throws FormatError.
 Talk read_chat(const std::string& path);
 
 /// The user's turn: pictures first, as the models were trained.
@@ -78,7 +77,8 @@ public:
     virtual void write(std::span<const std::byte> bytes) = 0;
     virtual void commit() = 0;
     /// The bytes in `tensors` are not looked at: they follow in this order.
-    static std::unique_ptr<TensorWriter> open(const std::string& path, const std::vector<smolvlm::NamedTensor>& tensors);
+    static std::unique_ptr<TensorWriter> open(const std::string& path,
+                                              const std::vector<smolvlm::NamedTensor>& tensors);
 };
 
 }  // namespace cli

@@ -2,12 +2,11 @@
 //
 // Exit codes: 0 done, 1 compared tensors differ, 2 any error, told in one line on standard error.
 
+#include <fcntl.h>
+
 #include <csignal>
 #include <exception>
 #include <new>
-
-#include <fcntl.h>
-
 #include <smolvlm/version.hpp>
 
 #include "commands.hpp"
@@ -45,7 +44,9 @@ int run(const cli::Words& words) {
     const std::string& name = words[0];
     if (name == "--help" || name == "-h" || name == "help") return cli::print(usage()), 0;
     if (name == "--version")
-        return cli::print(smolvlm::join("smolvlm ", SMOLVLM_VERSION_MAJOR, ".", SMOLVLM_VERSION_MINOR, ".", SMOLVLM_VERSION_PATCH, "\n")), 0;
+        return cli::print(smolvlm::join("smolvlm ", SMOLVLM_VERSION_MAJOR, ".", SMOLVLM_VERSION_MINOR, ".",
+                                        SMOLVLM_VERSION_PATCH, "\n")),
+               0;
 
     std::vector<std::string_view> names;
     for (const Command& command : commands) {

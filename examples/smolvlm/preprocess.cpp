@@ -16,13 +16,14 @@ int preprocess(const Words& words) {
     ImageFlags image_flags;
     Words images;
     std::string output, contact_sheet;
-    Arguments arguments("preprocess",
-                        "Turns pictures into the frames that the model sees and writes them as safetensors, with I frames of all\n"
-                        "pictures together, tiles row by row and each picture's global frame after its tiles:\n"
-                        "  pixel_values          F32 [I, 3, H, W]  what the vision tower is given\n"
-                        "  pixel_u8              U8  [I, 3, H, W]  the same before rescaling and normalising\n"
-                        "  pixel_attention_mask  I64 [I, H, W]     1 on real pixels\n"
-                        "  rows, cols            I64 [pictures]    the grid of tiles; 0 where there is one frame only");
+    Arguments arguments(
+        "preprocess",
+        "Turns pictures into the frames that the model sees and writes them as safetensors, with I frames of all\n"
+        "pictures together, tiles row by row and each picture's global frame after its tiles:\n"
+        "  pixel_values          F32 [I, 3, H, W]  what the vision tower is given\n"
+        "  pixel_u8              U8  [I, 3, H, W]  the same before rescaling and normalising\n"
+        "  pixel_attention_mask  I64 [I, H, W]     1 on real pixels\n"
+        "  rows, cols            I64 [pictures]    the grid of tiles; 0 where there is one frame only");
     model.declare(arguments);
     arguments.list("--image", "FILE", images, "a picture: PNG, JPEG, BMP or GIF; may be given several times");
     arguments.text("--output", "O.safetensors", output, "the file to write");

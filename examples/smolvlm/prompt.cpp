@@ -13,9 +13,10 @@ int prompt(const Words& words) {
     ConversationFlags conversation;
     ImageFlags image_flags;
     bool ids = false, no_generation_prompt = false;
-    Arguments arguments("prompt",
-                        "Prints the prompt that a conversation becomes: the chat template filled in, image tokens written out.\n"
-                        "Pictures are only measured. With several --chat files there is one prompt after the other.");
+    Arguments arguments(
+        "prompt",
+        "Prints the prompt that a conversation becomes: the chat template filled in, image tokens written out.\n"
+        "Pictures are only measured. With several --chat files there is one prompt after the other.");
     model.declare(arguments);
     arguments.toggle("--ids", ids, "print its token ids, a JSON array, instead of the text");
     arguments.toggle("--no-generation-prompt", no_generation_prompt, "stop before the assistant's answer begins");
@@ -28,7 +29,8 @@ int prompt(const Words& words) {
     for (const Talk& talk : talks) {
         std::vector<ImageLayout> layouts;
         for (const Image& picture : image_flags.load(talk.images)) {
-            const TilePlan plan = plan_tiles(picture.width(), picture.height(), processor.image.tile_rule(), image_flags.tiles);
+            const TilePlan plan =
+                plan_tiles(picture.width(), picture.height(), processor.image.tile_rule(), image_flags.tiles);
             layouts.push_back({plan.rows, plan.cols});
         }
         const std::string text = processor.expand(talk.text(processor.chat_template, !no_generation_prompt), layouts);

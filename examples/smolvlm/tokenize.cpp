@@ -44,13 +44,14 @@ std::string ids_of(const Tokenizer& tokenizer, const Json& value, std::string_vi
 }
 
 std::string text_of(const Tokenizer& tokenizer, const Json& value, bool skip_special, std::string_view where) {
-    SMOLVLM_CHECK(value.is_array(), FormatError, where, ": expected an array of token ids, found ", smolvlm::detail::describe(value));
+    SMOLVLM_CHECK(value.is_array(), FormatError, where, ": expected an array of token ids, found ",
+                  smolvlm::detail::describe(value));
     std::vector<std::int32_t> ids;
     for (const Json& entry : value) {
         const Index id = value_as<Index>(entry, join("element ", ids.size()), where);
         // Ids that no token has decode to nothing, as in the reference.
-        SMOLVLM_CHECK(id >= 0 && id <= std::numeric_limits<std::int32_t>::max(), ValueError, where, ": element ", ids.size(),
-                      " is ", id, ", expected a token id from 0 to ", tokenizer.vocab_size() - 1);
+        SMOLVLM_CHECK(id >= 0 && id <= std::numeric_limits<std::int32_t>::max(), ValueError, where, ": element ",
+                      ids.size(), " is ", id, ", expected a token id from 0 to ", tokenizer.vocab_size() - 1);
         ids.push_back(static_cast<std::int32_t>(id));
     }
     return json_string(tokenizer.decode(ids, skip_special));

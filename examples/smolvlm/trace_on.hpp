@@ -6,14 +6,18 @@
 
 namespace cli {
 
-/// Writes the tensors of a trace in the order in which the model computes them, each at once, so that only one is in memory.
+/// Writes the tensors of a trace in the order in which the model computes them, each at once, so that only one is in
+/// memory.
 template <smolvlm::HasTypes B>
 class TraceWriter : public smolvlm::Probe<B> {
 public:
     using Scalar = typename B::Scalar;
 
     TraceWriter(B& be, const std::string& path, const Batch& batch, const smolvlm::ModelConfig& config)
-        : be_(be), batch_(batch), shapes_(trace_shapes(batch, config)), writer_(TensorWriter::open(path, announced(shapes_))) {}
+        : be_(be),
+          batch_(batch),
+          shapes_(trace_shapes(batch, config)),
+          writer_(TensorWriter::open(path, announced(shapes_))) {}
 
     /// An activation: rows of frames as they are, rows of tokens in their places among the padding.
     void operator()(const std::string& name, const smolvlm::Tensor<B>& x) override {
@@ -38,7 +42,8 @@ public:
             for (Index n = begin; n < std::min(N, begin + chunk); ++n) rows.push_back(static_cast<std::int32_t>(n));
             const HostTensor<Scalar> part = be_.to_host(model.logits(be_, be_.gather_rows(hidden, rows)));
             for (const std::int32_t n : rows)
-                std::copy_n(part.data() + (n - begin) * V, V, out.data() + batch_.places[static_cast<std::size_t>(n)] * V);
+                std::copy_n(part.data() + (n - begin) * V, V,
+                            out.data() + batch_.places[static_cast<std::size_t>(n)] * V);
         }
         write(out);
         writer_->commit();
@@ -48,7 +53,8 @@ private:
     static std::vector<smolvlm::NamedTensor> announced(const TraceShapes& shapes) {
         std::vector<smolvlm::NamedTensor> tensors;
         for (const auto& [name, shape] : shapes)
-            tensors.push_back({name, name == "vision.position_ids" ? smolvlm::DType::i64 : smolvlm::dtype_of<Scalar>, shape, {}});
+            tensors.push_back(
+                {name, name == "vision.position_ids" ? smolvlm::DType::i64 : smolvlm::dtype_of<Scalar>, shape, {}});
         return tensors;
     }
     const smolvlm::Shape& expect(std::string_view name) {
@@ -78,8 +84,8 @@ void trace_on(B& be, const TraceRequest& request) {
     TraceWriter<B> writer(be, request.output, batch, config);
     Tensor<B> features;
     if (!batch.frames.empty()) {
-        const PatchGrid grid = make_patch_grid(config.vision, static_cast<Index>(batch.frames.size()), batch.height, batch.width,
-                                               batch.pixel_mask.view());
+        const PatchGrid grid = make_patch_grid(config.vision, static_cast<Index>(batch.frames.size()), batch.height,
+                                               batch.width, batch.pixel_mask.view());
         writer.position_ids(grid.position_ids);
         features = model.encode_images(be, be.from_host(batch.template pixels<Scalar>(*input)), grid, &writer);
     }
