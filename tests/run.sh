@@ -27,7 +27,7 @@ jobs=$(nproc)
 # First the sanitizers, on the folders that are quick to build and run under them: memory errors, undefined behaviour and
 # failed assertions stop the test.
 sanitized=''
-for folder in core io tokenizer image checkpoint; do
+for folder in core io tokenizer image checkpoint fuzz; do
     ls tests/$folder/*.cpp >/dev/null 2>&1 && sanitized="$sanitized $folder"
 done
 cmake -S . -B build-asan -DCMAKE_BUILD_TYPE=None -DSMOLVLM_BUILD_EXAMPLES=OFF -DSMOLVLM_BUILD_BENCH=OFF -DSMOLVLM_WERROR=OFF \
