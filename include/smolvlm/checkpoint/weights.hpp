@@ -79,7 +79,7 @@ SmolVLM<B> load_model(B& be, const ModelConfig& config, const WeightSource& sour
         if constexpr (std::is_same_v<std::remove_cvref_t<decltype(slot)>, Weight<B>>) {
             file = file.reshaped(as_matrix_shape(shape));
             if (weight_dtype && is_floating(file.dtype) && file.cols() % info(*weight_dtype).block_elements == 0)
-                file = file.converted(*weight_dtype);
+                file = file.converted(*weight_dtype, default_threads());
             slot = be.make_weight(file);
         } else {
             slot = be.from_host(file.template to_tensor<typename B::Scalar>());
