@@ -151,6 +151,24 @@ Talk read_chat(const std::string& path) {
     return talk;
 }
 
+std::string read_json_string(std::string_view line, std::string_view where) {
+    return value_as<std::string>(parse_json(line, where), "the value", where);
+}
+
+std::vector<std::int32_t> read_json_ids(std::string_view line, std::string_view where) {
+    const Json value = parse_json(line, where);
+    SMOLVLM_CHECK(value.is_array(), FormatError, where, ": expected an array of token ids, found ",
+                  smolvlm::detail::describe(value));
+    std::vector<std::int32_t> ids;
+    for (const Json& entry : value) {
+        const Index id = value_as<Index>(entry, join("element ", ids.size()), where);
+        SMOLVLM_CHECK(id >= 0 && id <= std::numeric_limits<std::int32_t>::max(), ValueError, where, ": element ",
+                      ids.size(), " is ", id, ", expected a token id, 0 or more");
+        ids.push_back(static_cast<std::int32_t>(id));
+    }
+    return ids;
+}
+
 std::shared_ptr<const TensorFile> open_tensors(const std::string& path) {
     return std::make_shared<const Safetensors>(Safetensors::open(path));
 }

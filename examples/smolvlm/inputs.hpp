@@ -66,7 +66,12 @@ Talk read_chat(const std::string& path);
 /// The user's turn: pictures first, as the models were trained.
 smolvlm::Message user_message(const Words& images, std::string text);
 
-/// Tensors in a safetensors file. JSON is slow to compile: only inputs.cpp and tokenize.cpp see it.
+/// One line of JSON: a string, or an array of token ids. `where` begins the message of a FormatError.
+std::string read_json_string(std::string_view line, std::string_view where);
+std::vector<std::int32_t> read_json_ids(std::string_view line, std::string_view where);
+
+/// Tensors in a safetensors file. (JSON is slow to compile, so inputs.cpp is the only file of the program that sees
+/// it.)
 std::shared_ptr<const smolvlm::TensorFile> open_tensors(const std::string& path);
 void save_tensors(const std::string& path, std::vector<smolvlm::NamedTensor> tensors);
 

@@ -1,7 +1,5 @@
 // smolvlm tokenize: text to ids and ids to text, one JSON value a line.
 
-#include <smolvlm/io/json.hpp>
-
 #include "commands.hpp"
 #include "console.hpp"
 #include "inputs.hpp"
@@ -39,24 +37,6 @@ private:
     Index number_ = 0;
 };
 
-std::string ids_of(const Tokenizer& tokenizer, const Json& value, std::string_view where) {
-    return json_array(tokenizer.encode(value_as<std::string>(value, "the value", where)));
-}
-
-std::string text_of(const Tokenizer& tokenizer, const Json& value, bool skip_special, std::string_view where) {
-    SMOLVLM_CHECK(value.is_array(), FormatError, where, ": expected an array of token ids, found ",
-                  smolvlm::detail::describe(value));
-    std::vector<std::int32_t> ids;
-    for (const Json& entry : value) {
-        const Index id = value_as<Index>(entry, join("element ", ids.size()), where);
-        // Ids that no token has decode to nothing, as in the reference.
-        SMOLVLM_CHECK(id >= 0 && id <= std::numeric_limits<std::int32_t>::max(), ValueError, where, ": element ",
-                      ids.size(), " is ", id, ", expected a token id from 0 to ", tokenizer.vocab_size() - 1);
-        ids.push_back(static_cast<std::int32_t>(id));
-    }
-    return json_string(tokenizer.decode(ids, skip_special));
-}
-
 }  // namespace
 
 int tokenize(const Words& words) {
@@ -71,13 +51,13 @@ int tokenize(const Words& words) {
     if (!arguments.parse(words)) return print(arguments.help()), 0;
     SMOLVLM_CHECK(decode || !skip_special, ValueError, "--skip-special goes with --decode");
 
-    const Processor processor = model.open_processor();
+    const Tokenizer tokenizer = model.open_processor().tokenizer;
     Lines lines;
     for (std::string_view line; lines.next(line);) {
-        const Json value = parse_json(line, lines.where());
-        const std::string answer = decode ? text_of(processor.tokenizer, value, skip_special, lines.where())
-                                          : ids_of(processor.tokenizer, value, lines.where());
-        print(answer + '\n');
+        // Ids that no token has decode to nothing, as in the reference.
+        print((decode ? json_string(tokenizer.decode(read_json_ids(line, lines.where()), skip_special))
+                      : json_array(tokenizer.encode(read_json_string(line, lines.where())))) +
+              '\n');
     }
     return 0;
 }

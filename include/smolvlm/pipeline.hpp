@@ -142,10 +142,10 @@ public:
             answers[b].image_tokens = image_tokens(prompt.ids, prompt.ids.size());
             answers[b].reused_tokens = static_cast<Index>(kept);
             const Index kept_frames = frames_in(prompt.ids, kept);
-            inputs.push_back({{prompt.ids.begin() + static_cast<std::ptrdiff_t>(kept), prompt.ids.end()},
-                              p.encode(be, prompt.images, kept_frames, observer)});
             read_[b] = std::move(now);
             read_[b].ids.resize(kept);  // until the rest has really been read
+            inputs.push_back({{prompt.ids.begin() + static_cast<std::ptrdiff_t>(kept), prompt.ids.end()},
+                              p.encode(be, prompt.images, kept_frames, observer)});
         }
         const double vision_s = watch.lap();
 

@@ -51,7 +51,8 @@ TEST_CASE("picture files: every golden file, JPEGs too, decodes to Pillow's pixe
     const Json golden = golden_json("images.json");
     Index jpegs = 0, others = 0;
     for (const auto& [name, file] : golden["files"].items()) {
-        CAPTURE(std::string(name));
+        const std::string which = name;
+        CAPTURE(which);
         const Image image = load_image(golden_dir + "images/" + name);
         CHECK(image.width() == file["size"][0]);
         CHECK(image.height() == file["size"][1]);
@@ -113,7 +114,8 @@ TEST_CASE("picture files: alpha channels are dropped or blended with white, colo
         return load_image(golden_dir + "images/" + name, {.alpha = alpha});
     };
     for (const char* name : {"rgba.png", "palette_alpha.png", "grey_alpha.png"}) {
-        CAPTURE(std::string(name));
+        const std::string which = name;
+        CAPTURE(which);
         const Image dropped = load(name, Alpha::drop), white = load(name, Alpha::white);
         REQUIRE(white.width() == dropped.width());
         Index changed = 0;
@@ -124,7 +126,8 @@ TEST_CASE("picture files: alpha channels are dropped or blended with white, colo
         CHECK(changed > 0);
     }
     for (const char* name : {"clear.gif", "rgb_clear.png", "grey_clear.png", "palette_one_clear.png"}) {
-        CAPTURE(std::string(name));
+        const std::string which = name;
+        CAPTURE(which);
         CHECK(load(name, Alpha::drop) == load(name, Alpha::white));
     }
     for (const char* name : {"rgb.png", "photo_420.jpg", "palette.gif", "unused_alpha.bmp"})
@@ -177,7 +180,8 @@ TEST_CASE("picture files: what is no picture is refused in a sentence that names
 
 TEST_CASE("picture files: a file cut short is refused, wherever the cut") {
     for (const char* name : one_of_each) {
-        CAPTURE(std::string(name));
+        const std::string which = name;
+        CAPTURE(which);
         const Bytes whole = bytes_of_file(name);
         CHECK(outcome(whole) == "");
         // The last bytes of some formats carry no pixels, and the reference forgives their loss; that of a JPEG's it
@@ -207,7 +211,8 @@ TEST_CASE("picture files: flipped bytes give a picture or a sentence, never a cr
 
 TEST_CASE("picture files: a changed byte of a PNG's packed data is noticed") {
     const Bytes whole = bytes_of_file("rgb.png");
-    const auto data = std::search(whole.begin(), whole.end(), "IDAT", "IDAT" + 4) - whole.begin();
+    constexpr std::string_view mark = "IDAT";
+    const auto data = std::search(whole.begin(), whole.end(), mark.begin(), mark.end()) - whole.begin();
     Index noticed = 0, tried = 0;
     for (std::size_t at = static_cast<std::size_t>(data) + 6; at + 16 < whole.size(); at += 13, ++tried) {
         Bytes bytes = whole;

@@ -22,7 +22,8 @@ ImageProcessorConfig config_of(const Json& setting) {
 
 void check_runs(const Image& image, const Json& runs, const Json& settings) {
     for (const auto& [setting, run] : runs.items()) {
-        CAPTURE(setting);
+        const std::string which = setting;
+        CAPTURE(which);
         const ProcessedImage processed = process_image(image, config_of(settings[setting]));
         const Json& shape = run["shape"];
         CHECK(processed.pixel_u8.shape() == Shape{shape[0], shape[1], shape[2], shape[3]});
@@ -37,7 +38,8 @@ void check_runs(const Image& image, const Json& runs, const Json& settings) {
 TEST_CASE("image processor: the frames of every golden file, at every setting, equal the reference's bit for bit") {
     const Json golden = golden_json("images.json");
     for (const auto& [name, file] : golden["files"].items()) {
-        CAPTURE(name);
+        const std::string which = name;
+        CAPTURE(which);
         check_runs(load_image(golden_dir + "images/" + name), file["runs"], golden["settings"]);
     }
 }

@@ -34,8 +34,10 @@ TEST_CASE("resize: a constant picture stays constant at every size and with ever
             Image image(13, 7);
             std::fill_n(image.plane(0), 3 * 13 * 7, static_cast<std::uint8_t>(value));
             for (const auto& [w, h] : {std::pair<Index, Index>{1, 1}, {5, 40}, {40, 5}, {13, 8}, {100, 90}}) {
-                CAPTURE(std::string(name));
-                CAPTURE(w);
+                const std::string which = name;
+                CAPTURE(which);
+                const Index wide = w;
+                CAPTURE(wide);
                 const Image out = resize(image, w, h, filter);
                 CHECK(std::all_of(out.plane(0), out.plane(0) + 3 * w * h, [&](int v) { return v == value; }));
             }
@@ -58,7 +60,8 @@ TEST_CASE("resize: mirroring before is mirroring after") {
     const Image image = noise(37, 22);
     for (const auto& [filter, name] : filters)
         for (const auto& [w, h] : {std::pair<Index, Index>{64, 48}, {16, 8}, {74, 11}}) {
-            CAPTURE(std::string(name));
+            const std::string which = name;
+            CAPTURE(which);
             CHECK(resize(mirrored(image, true), w, h, filter) == mirrored(resize(image, w, h, filter), true));
             CHECK(resize(mirrored(image, false), w, h, filter) == mirrored(resize(image, w, h, filter), false));
         }
@@ -98,7 +101,8 @@ TEST_CASE("resize: small pictures equal Pillow's results byte for byte, with all
         const Image image = Image::from_interleaved(bytes(in), width, height);
         for (const auto& [filter, name] : filters) {
             CAPTURE(n);
-            CAPTURE(std::string(name));
+            const std::string which = name;
+            CAPTURE(which);
             const HostWeight expected = file.host_weight(n + "." + name);
             CHECK(resize(image, out_width, out_height, filter) ==
                   Image::from_interleaved(bytes(expected), out_width, out_height));
@@ -113,7 +117,8 @@ TEST_CASE("resize: large pictures, up to 30000 pixels wide and 12 megapixels, ha
         const Image image = noise(each["in"][1], each["in"][0]);
         for (const auto& [filter, name] : filters) {
             CAPTURE(each["in"].dump());
-            CAPTURE(std::string(name));
+            const std::string which = name;
+            CAPTURE(which);
             CHECK(hash_of(resize(image, each["out"][1], each["out"][0], filter)) == each["sha256"][name]);
         }
     }

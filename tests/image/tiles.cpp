@@ -14,7 +14,8 @@ TEST_CASE("tiles: sizes and grids of several hundred pictures equal the referenc
         if (!rows.is_array()) continue;
         const TileRule rule{std::stoll(name), std::stoll(name.substr(name.find('/') + 1))};
         for (const Json& row : rows) {
-            CAPTURE(name);
+            const std::string which = name;
+            CAPTURE(which);
             CAPTURE(row.dump());
             const TilePlan plan = plan_tiles(row[0], row[1], rule);
             CHECK(plan.picture == TilePlan::Size{row[0], row[1]});
@@ -86,7 +87,8 @@ TEST_CASE("tiles: max_tiles takes the largest longest edge, in whole tiles, whos
     for (const auto& [w, h] :
          {std::pair<Index, Index>{640, 480}, {480, 640}, {1000, 1000}, {3000, 500}, {1, 1}, {9, 4000}})
         for (Index most = 1; most <= 20; ++most) {
-            CAPTURE(w);
+            const Index wide = w;
+            CAPTURE(wide);
             CAPTURE(most);
             const TilePlan plan = plan_tiles(w, h, {}, TileOptions{.max_tiles = most});
             CHECK(plan.rows * plan.cols <= most);
