@@ -39,7 +39,7 @@ if [ -n "$sanitized" ]; then
         -R "^($(echo $sanitized | tr ' ' '|'))\$" || sanitizers=FAILED
 fi
 
-cmake -S . -B build -DCMAKE_BUILD_TYPE=Release -DSMOLVLM_BUILD_TESTS=ON -DSMOLVLM_BUILD_EXAMPLES=ON -DSMOLVLM_LONG_TESTS=$long
+cmake -S . -B build -DCMAKE_BUILD_TYPE=Release -DSMOLVLM_BUILD_TESTS=ON -DSMOLVLM_BUILD_BENCH=OFF -DSMOLVLM_BUILD_EXAMPLES=ON -DSMOLVLM_LONG_TESTS=$long
 cmake --build build -j "$jobs"
 echo "address and undefined-behaviour sanitizers ($(echo $sanitized | wc -w) folders): $sanitizers"
 status=0
