@@ -44,8 +44,13 @@ public:
     /// [3, height, width]
     const HostTensor<std::uint8_t>& pixels() const { return pixels_; }
 
-    std::uint8_t* plane(int c) { return pixels_.data() + c * width_ * height_; }
-    const std::uint8_t* plane(int c) const { return pixels_.data() + c * width_ * height_; }
+    /// Not for an empty picture, which has no planes and no rows.
+    std::uint8_t* plane(int c) {
+        std::uint8_t* const first = pixels_.data();
+        if (!first) __builtin_unreachable();  // or g++ -O3 warns of writing through null
+        return first + c * width_ * height_;
+    }
+    const std::uint8_t* plane(int c) const { return const_cast<Image*>(this)->plane(c); }
     std::uint8_t* row(int c, Index y) { return plane(c) + y * width_; }
     const std::uint8_t* row(int c, Index y) const { return plane(c) + y * width_; }
 
