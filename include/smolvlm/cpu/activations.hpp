@@ -39,10 +39,8 @@ struct Add {
 struct GeluTanh {
     template <class T, int L>
     SMOLVLM_INLINE static Vec<T, L> of(const Vec<T, L>& x, const Vec<T, L>&) {
-        using V = Vec<T, L>;
-        const V c(T(-1.5957691216057307117597842397375));  // -2 sqrt(2/pi)
-        const V u = (x * x * V(T(0.044715)) + V(T(1))) * (x * c);
-        return x / (V(T(1)) + exp(u));
+        constexpr T c = T(-1.5957691216057307117597842397375);  // -2 sqrt(2/pi)
+        return x / (exp((x * x * T(0.044715) + T(1)) * (x * c)) + T(1));
     }
 };
 
@@ -51,7 +49,7 @@ struct SiluMul {
     template <class T, int L>
     SMOLVLM_INLINE static Vec<T, L> of(const Vec<T, L>& gate, const Vec<T, L>& up) {
         using V = Vec<T, L>;
-        return gate / (V(T(1)) + exp(V(T(0)) - gate)) * up;
+        return gate / (exp(V::zero() - gate) + T(1)) * up;
     }
 };
 

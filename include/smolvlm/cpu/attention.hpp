@@ -98,9 +98,9 @@ struct Step {
             if (j + L < end) other = max(V::load(s + j + L), other);
         }
         const T before = b.m[r], m = std::max(before, largest(max(highest, other)));
-        V total(T(0));
+        V total = V::zero();
         for (Index j = 0; j < end; j += L) {
-            const V e = exp<true>(V::load(s + j) - V(m));
+            const V e = exp<true>(V::load(s + j) - m);
             e.store(s + j);
             total = total + e;
         }
@@ -108,7 +108,7 @@ struct Step {
             const T shrink = std::exp(before - m);  // 0 at the first block, where before is -infinity
             b.l[r] *= shrink;
             T* const o = b.o + r * b.width;
-            for (Index i = 0; i < b.width; i += L) (V::load(o + i) * V(shrink)).store(o + i);
+            for (Index i = 0; i < b.width; i += L) (V::load(o + i) * shrink).store(o + i);
         }
         b.l[r] += sum(total);
         b.m[r] = m;

@@ -1,7 +1,5 @@
 #pragma once
-/// Attention of a few new tokens to many keys: K and V are read once, where they are, by all query heads that share
-/// them.
-///                                                                                  definition: ref/attention.hpp
+/// Attention of a few new tokens to many keys, which are read where they are.       definition: ref/attention.hpp
 ///
 /// The keys are cut into stretches that different threads take ("flash-decoding"); each leaves the maximum m, the sum
 /// l and the weighted sum o of its stretch, and stretches are joined as the online softmax joins blocks
@@ -18,8 +16,8 @@ namespace smolvlm::cpu {
 
 namespace attention_detail {
 
-inline constexpr Index decode_rows = 4;       // new tokens of a segment that count as few
-inline constexpr Index decode_stretch = 256;  // keys a task takes: no function of the threads, as results must not be
+inline constexpr Index decode_rows = 4;      // new tokens of a segment that count as few
+inline constexpr Index decode_stretch = 64;  // keys a task takes: no function of the threads, as results must not be
 
 /// One query row and the keys k, v [count, stride ld]: result = {m, l, o[K]}.
 template <class T>
@@ -34,23 +32,28 @@ struct Stretch {
         const T scale = T(1) / std::sqrt(static_cast<T>(K));
         for (Index j = 0; j < count; ++j) {
             const T* const key = k + j * ld;
-            V products(T(0));
+            // Rows lie apart: ask for what comes next.
+            for (Index d = 0; d < K; d += 64 / static_cast<Index>(sizeof(T))) {
+                __builtin_prefetch(key + 8 * ld + d);
+                __builtin_prefetch(v + j * ld + d);
+            }
+            V products = V::zero();
             for (Index d = 0; d < whole; d += L) products.add_product(V::load(q + d), V::load(key + d));
             T s = sum(products);
             for (Index d = whole; d < K; ++d) s += q[d] * key[d];
             scores[j] = s * scale;
             m = std::max(m, scores[j]);
         }
-        V total(T(0));
+        V total = V::zero();
         T l = 0;
         Index j = 0;
         for (; j + L <= count; j += L) {
-            const V e = exp<true>(V::load(scores + j) - V(m));
+            const V e = exp<true>(V::load(scores + j) - m);
             e.store(scores + j);
             total = total + e;
         }
         if (j < count) {
-            const V e = exp<true>(V::load_first(scores + j, count - j) - V(m));
+            const V e = exp<true>(V::load_first(scores + j, count - j) - m);
             e.store_first(scores + j, count - j);
             for (Index i = j; i < count; ++i) l += scores[i];
         }
@@ -70,9 +73,9 @@ struct Stretch {
     SMOLVLM_INLINE static void weighted_sum(const T* weights, const T* v, Index ld, Index count, T* o) {
         V sums[std::size_t{C}];
 #pragma GCC unroll 4
-        for (int c = 0; c < C; ++c) sums[c] = V(T(0));
+        for (int c = 0; c < C; ++c) sums[c] = V::zero();
         for (Index j = 0; j < count; ++j) {
-            const V weight(weights[j]);
+            const T weight = weights[j];
 #pragma GCC unroll 4
             for (int c = 0; c < C; ++c) sums[c].add_product(weight, V::load(v + j * ld + c * V::lanes));
         }
@@ -90,7 +93,7 @@ void attention_few(In<T> q, In<T> k, In<T> v, Heads heads, const Segments& segme
     Storage memory = team.pool->take(static_cast<std::size_t>(segment.n * H * stretches * size) * sizeof(T));
     T* const results = reinterpret_cast<T*>(memory.data());  // [n, H, stretches, size]
     for_each_task<T>(team, G * stretches, decode_stretch, [&](T* scores, Index task) {
-        const Index g = task / stretches, stretch = task % stretches, j0 = stretch * decode_stretch;
+        const Index stretch = task / G, g = task % G, j0 = stretch * decode_stretch;
         const Index row = (segment.k0 + j0) * ld + g * K;
         for (Index t = 0; t < segment.n; ++t)
             for (Index h = g * shared; h < (g + 1) * shared; ++h) {
@@ -113,7 +116,7 @@ void attention_few(In<T> q, In<T> k, In<T> v, Heads heads, const Segments& segme
             l += part[1] * factor;
             for (Index d = 0; d < K; ++d) out[d] += part[2 + d] * factor;
         }
-        for (Index d = 0; d < K; ++d) out[d] = l > 0 ? out[d] / l : T(0);
+        for (Index d = 0; d < K; ++d) out[d] = l == T(0) ? T(0) : out[d] / l;
     }
 }
 

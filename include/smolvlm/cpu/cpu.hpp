@@ -1,8 +1,8 @@
 #pragma once
 /// Cpu<T>: the fast backend, T = float or double. Every op is listed here with its checks; the work is in the other
 /// files of this folder, one per op, with the names of ref/. Kernels for the machine's instruction set are chosen at
-/// run time (core/cpu_features.hpp), threads are OpenMP's where it is compiled in (core/parallel.hpp). Results depend
-/// neither on the number of threads nor on what else is in a batch of rows of the same size.
+/// run time (core/cpu_features.hpp), threads are OpenMP's where it is compiled in (core/parallel.hpp). Results do
+/// not depend on the number of threads.
 ///
 /// An object serves one thread of the caller; several objects may share weights and tensors.
 

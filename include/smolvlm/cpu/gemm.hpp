@@ -30,22 +30,27 @@ struct TileOut {
 };
 
 /// y[r, c] = plus[r, c] + sum_k a[r, k] b[k, c]        a [R, K]   b [K, C registers] of stored type W
-template <int L, int R, int C, class T, class W>
+/// far: b comes from memory, not from a cache, and is asked for some pages ahead (the processor's own prefetch stops
+/// at the end of a page).
+template <int L, int R, int C, bool far = false, class T, class W>
 SMOLVLM_INLINE void tile(const T* a, Index lda, const W* b, Index ldb, Index K, TileOut<T> out) {
     using V = Vec<T, L>;
     V sums[std::size_t{R}][std::size_t{C}];
 #pragma GCC unroll 16
     for (int r = 0; r < R; ++r)
 #pragma GCC unroll 16
-        for (int c = 0; c < C; ++c) sums[r][c] = V(T(0));
+        for (int c = 0; c < C; ++c) sums[r][c] = V::zero();
 #pragma GCC unroll 1
     for (Index k = 0; k < K; ++k) {
+        if constexpr (far)
+            for (std::size_t byte = 0; byte < sizeof(W) * L * C; byte += 64)
+                __builtin_prefetch(reinterpret_cast<const char*>(b + k * ldb) + 6144 + byte);
         V row[std::size_t{C}];
 #pragma GCC unroll 16
         for (int c = 0; c < C; ++c) row[c] = load_as<T, L>(b + k * ldb + c * L);
 #pragma GCC unroll 16
         for (int r = 0; r < R; ++r) {
-            const V same(a[r * lda + k]);
+            const T same = a[r * lda + k];
 #pragma GCC unroll 16
             for (int c = 0; c < C; ++c) sums[r][c].add_product(same, row[c]);
         }

@@ -10,6 +10,7 @@
 #include <smolvlm/cpu/eigen.hpp>
 #include <smolvlm/cpu/gemm.hpp>
 #include <smolvlm/cpu/packed_weight.hpp>
+#include <smolvlm/cpu/quantized_dot.hpp>
 #include <smolvlm/cpu/team.hpp>
 
 namespace smolvlm::cpu {
@@ -44,7 +45,7 @@ struct FewRows {
             if (rows < R) return chunk<Bytes, R - 1>(rows, x, ldx, panel, K, out);
         constexpr int L = lanes<T, Bytes>, C = tile_columns(R, static_cast<int>(panel_width<T>) / L, Bytes);
         for (Index j = 0; j < panel_width<T>; j += C * L)
-            tile<L, R, C>(x, ldx, panel + j, panel_width<T>, K, out.at(0, j));
+            tile<L, R, C, true>(x, ldx, panel + j, panel_width<T>, K, out.at(0, j));
     }
 };
 
@@ -75,7 +76,7 @@ struct Dot {
     SMOLVLM_INLINE static void run(const T* a, const T* b, Index K, T* out) {
         constexpr Index L = lanes<T, Bytes>;
         using V = Vec<T, lanes<T, Bytes>>;
-        V even(T(0)), odd(T(0));
+        V even = V::zero(), odd = V::zero();
         Index k = 0;
         for (; k + 2 * L <= K; k += 2 * L) {
             even.add_product(V::load(a + k), V::load(b + k));
@@ -142,17 +143,30 @@ void few(In<T> x, const PackedWeight<T>& w, In<T> bias, View<T> y, CpuPath path,
     });
 }
 
+/// x . row m of a quantised weight; `row` [K] is scratch.
+template <class T>
+T quantized_dot(const PackedWeight<T>& w, Index m, const T* x, T* row, CpuPath path) {
+    const Index K = w.cols();
+    T product = 0;
+    if constexpr (std::is_same_v<T, float>) {
+        const std::byte* const bytes = w.quantized_row(m);
+        if (w.dtype() == DType::q8_0) dispatch<QuantizedDot<DType::q8_0>>(path, bytes, x, K, &product);
+        if (w.dtype() == DType::q4_0) dispatch<QuantizedDot<DType::q4_0>>(path, bytes, x, K, &product);
+        if (w.dtype() == DType::q4_1) dispatch<QuantizedDot<DType::q4_1>>(path, bytes, x, K, &product);
+        if (has_quantized_dot(w.dtype())) return product;
+    }
+    w.row(m, row);
+    dispatch<Dot<T>>(path, x, row, K, &product);
+    return product;
+}
+
 template <class T>
 void few_quantized(In<T> x, const PackedWeight<T>& w, In<T> bias, View<T> y, CpuPath path, const Team& team) {
     const Index N = x.dim(0), K = x.dim(1), M = w.rows();
     for_each_task<T>(team, w.panels(), K, [&](T* row, Index p) {
         for (Index m = p * panel_width<T>; m < std::min(M, (p + 1) * panel_width<T>); ++m) {
-            w.row(m, row);
-            for (Index n = 0; n < N; ++n) {
-                T product = 0;
-                dispatch<Dot<T>>(path, x.data() + n * K, row, K, &product);
-                y.data()[n * M + m] = product + (bias ? bias.data()[m] : T(0));
-            }
+            for (Index n = 0; n < N; ++n)
+                y.data()[n * M + m] = quantized_dot(w, m, x.data() + n * K, row, path) + (bias ? bias.data()[m] : T(0));
         }
     });
 }

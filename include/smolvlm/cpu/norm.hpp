@@ -18,21 +18,21 @@ struct NormRows {
         for (Index n = 0; n < rows; ++n, x += D, y += D) {
             T m = 0;
             if constexpr (subtract_mean) {
-                V total(T(0));
+                V total = V::zero();
                 for (Index j = 0; j < whole; j += L) total = total + V::load(x + j);
                 if (whole < D) total = total + V::load_first(x + whole, D - whole);
                 m = sum(total) / static_cast<T>(D);
             }
-            V squares(T(0));
+            V squares = V::zero();
             for (Index j = 0; j < whole; j += L) {
-                const V centred = V::load(x + j) - V(m);
+                const V centred = V::load(x + j) - m;
                 squares.add_product(centred, centred);
             }
             T total = sum(squares);
             for (Index j = whole; j < D; ++j) total += (x[j] - m) * (x[j] - m);
             const T s = T(1) / std::sqrt(total / static_cast<T>(D) + eps);
             for (Index j = 0; j < whole; j += L) {
-                const V scaled = V::load(w + j) * ((V::load(x + j) - V(m)) * V(s));
+                const V scaled = V::load(w + j) * ((V::load(x + j) - m) * s);
                 (b ? scaled + V::load(b + j) : scaled).store(y + j);
             }
             for (Index j = whole; j < D; ++j) y[j] = w[j] * ((x[j] - m) * s) + (b ? b[j] : T(0));

@@ -32,12 +32,6 @@ SMOLVLM_INLINE void reinterpret(const From& from, To& to) {
     static_assert(sizeof(To) == sizeof(From));
     std::memcpy(&to, &from, sizeof to);
 }
-/// Lane 0 of {same, 0, ...} in all lanes: the one spelling that GCC turns into a single broadcast from memory.
-template <class T, int L, std::size_t... Lane>
-SMOLVLM_INLINE void broadcast(T same, Raw<T, L>& to, std::index_sequence<Lane...>) {
-    const Raw<T, L> first = {same};
-    to = __builtin_shufflevector(first, first, (0 * Lane)...);
-}
 }  // namespace detail
 
 template <class T, int L>
@@ -45,10 +39,8 @@ struct Vec {
     static constexpr int lanes = L;
     detail::Raw<T, L> v;
 
-    Vec() = default;
-    SMOLVLM_INLINE explicit Vec(T same) {
-        detail::broadcast<T, L>(same, v, std::make_index_sequence<std::size_t{L}>());
-    }
+    SMOLVLM_INLINE static Vec zero() { return of(detail::Raw<T, L>{}); }
+    SMOLVLM_INLINE static Vec all(T same) { return of(same - detail::Raw<T, L>{}); }
 
     SMOLVLM_INLINE static Vec load(const T* p) {
         Vec x;
@@ -73,8 +65,14 @@ struct Vec {
     SMOLVLM_INLINE friend Vec operator-(const Vec& a, const Vec& b) { return of(a.v - b.v); }
     SMOLVLM_INLINE friend Vec operator*(const Vec& a, const Vec& b) { return of(a.v * b.v); }
     SMOLVLM_INLINE friend Vec operator/(const Vec& a, const Vec& b) { return of(a.v / b.v); }
+    // A number beside a vector stands for all lanes. (In an expression GCC makes one broadcast of it; as a Vec of its
+    // own, all(x), it may be written lane by lane: not in loops.)
+    SMOLVLM_INLINE friend Vec operator+(const Vec& a, T b) { return of(a.v + b); }
+    SMOLVLM_INLINE friend Vec operator-(const Vec& a, T b) { return of(a.v - b); }
+    SMOLVLM_INLINE friend Vec operator*(const Vec& a, T b) { return of(a.v * b); }
     /// this += a * b, fused
     SMOLVLM_INLINE void add_product(const Vec& a, const Vec& b) { v += a.v * b.v; }
+    SMOLVLM_INLINE void add_product(T a, const Vec& b) { v += a * b.v; }
 
     SMOLVLM_INLINE static Vec of(const detail::Raw<T, L>& raw) {
         Vec x;
@@ -90,19 +88,21 @@ SMOLVLM_INLINE Vec<T, L> max(const Vec<T, L>& a, const Vec<T, L>& b) {
 }
 
 namespace detail {
+template <class T, int L, std::size_t... Lane>
+SMOLVLM_INLINE void halves(const Vec<T, L>& x, Vec<T, L / 2>& low, Vec<T, L / 2>& high, std::index_sequence<Lane...>) {
+    low.v = __builtin_shufflevector(x.v, x.v, Lane...);
+    high.v = __builtin_shufflevector(x.v, x.v, (Lane + std::size_t{L / 2})...);
+}
 template <class T, int L>
 SMOLVLM_INLINE void split(const Vec<T, L>& x, Vec<T, L / 2>& low, Vec<T, L / 2>& high) {
-    std::memcpy(&low.v, &x.v, sizeof low.v);
-    std::memcpy(&high.v, reinterpret_cast<const char*>(&x.v) + sizeof low.v, sizeof high.v);
+    halves(x, low, high, std::make_index_sequence<std::size_t{L / 2}>());
 }
 }  // namespace detail
 
 /// Sum of all lanes, pairwise.
 template <class T, int L>
 SMOLVLM_INLINE T sum(const Vec<T, L>& x) {
-    if constexpr (L == 1) {
-        return x.v[0];
-    } else if constexpr (L == 2) {
+    if constexpr (L == 2) {
         return x.v[0] + x.v[1];
     } else {
         Vec<T, L / 2> low, high;
@@ -153,7 +153,7 @@ SMOLVLM_INLINE Vec<T, L> load_as(const W* p) {
     }
 }
 
-/// e^x. Float: at most 2 units in the last place (tests/cpu/simd.cpp), 0 below ln 2^-126, infinite above ln FLT_MAX.
+/// e^x. Float: at most 2 units in the last place (tests/cpu/ops.cpp), 0 below ln 2^-126, infinite above ln FLT_MAX.
 /// below_one: x <= 0 is promised. Double: std::exp, lane by lane.
 ///     x = n ln 2 + r, |r| <= ln 2 / 2      e^x = 2^n e^r      e^r = 1 + r + r^2 p(r), p of degree 5
 /// Coefficients: Cephes, expf.c (Moshier 1992).
@@ -161,23 +161,23 @@ template <bool below_one = false, class T, int L>
 SMOLVLM_INLINE Vec<T, L> exp(const Vec<T, L>& x) {
     if constexpr (std::is_same_v<T, float>) {
         constexpr float shift = 0x1.8p23f;  // adding it rounds to an integer, which then sits in the low bits
-        const Vec<T, L> shifted = x * Vec<T, L>(1.44269504088896341f) + Vec<T, L>(shift);
-        const Vec<T, L> n = shifted - Vec<T, L>(shift);
-        Vec<T, L> r = x - n * Vec<T, L>(0.693359375f);
-        r = r - n * Vec<T, L>(-2.12194440e-4f);
-        Vec<T, L> p = Vec<T, L>(1.9875691500e-4f) * r + Vec<T, L>(1.3981999507e-3f);
-        p = p * r + Vec<T, L>(8.3334519073e-3f);
-        p = p * r + Vec<T, L>(4.1665795894e-2f);
-        p = p * r + Vec<T, L>(1.6666665459e-1f);
-        p = p * r + Vec<T, L>(5.0000001201e-1f);
-        p = (p * r) * r + r + Vec<T, L>(1.0f);
+        const Vec<T, L> shifted = x * 1.44269504088896341f + shift;
+        const Vec<T, L> n = shifted - shift;
+        Vec<T, L> r = x - n * 0.693359375f;
+        r = r - n * -2.12194440e-4f;
+        Vec<T, L> p = r * 1.9875691500e-4f + 1.3981999507e-3f;
+        p = p * r + 8.3334519073e-3f;
+        p = p * r + 4.1665795894e-2f;
+        p = p * r + 1.6666665459e-1f;
+        p = p * r + 5.0000001201e-1f;
+        p = (p * r) * r + r + 1.0f;
         detail::Raw<std::uint32_t, L> bits, exponent;
         detail::reinterpret(p.v, bits);
         detail::reinterpret(shifted.v, exponent);
         Vec<T, L> y;
         detail::reinterpret(bits + (exponent << 23), y.v);
-        y.v = x.v < -87.33654f ? Vec<T, L>(0.0f).v : y.v;
-        if constexpr (!below_one) y.v = x.v > 88.72283f ? Vec<T, L>(HUGE_VALF).v : y.v;
+        y.v = x.v < -87.33654f ? detail::Raw<T, L>{} : y.v;
+        if constexpr (!below_one) y.v = x.v > 88.72283f ? HUGE_VALF + detail::Raw<T, L>{} : y.v;
         return y;
     } else {
         Vec<T, L> y;

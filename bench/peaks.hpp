@@ -1,0 +1,104 @@
+#pragma once
+// What this machine can do right now: measured beside every figure, because other work on the machine changes it by
+// the minute.
+
+#include <algorithm>
+#include <chrono>
+#include <ctime>
+#include <vector>
+
+#include <smolvlm/core/parallel.hpp>
+#include <smolvlm/cpu/dispatch.hpp>
+
+namespace bench {
+
+using namespace smolvlm;
+
+/// Count processor time instead of time: for one thread on a machine that is busy with other work.
+inline bool processor_time = false;
+
+inline double now() {
+    if (processor_time) return static_cast<double>(std::clock()) / CLOCKS_PER_SEC;
+    return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
+}
+
+/// The shortest of `runs` calls of f, in seconds.
+template <class F>
+double best_of(int runs, F f) {
+    double best = 1e30;
+    for (int i = 0; i < runs; ++i) {
+        const double start = now();
+        f();
+        best = std::min(best, now() - start);
+    }
+    return best;
+}
+
+/// Multiply-adds that touch no memory: twenty independent sums hide the latency.
+struct MultiplyAdd {
+    template <int Bytes>
+    SMOLVLM_INLINE static void run(Index repeats, float* out) {
+        using V = cpu::Vec<float, Bytes / 4>;
+        constexpr int sums = Bytes == 64 ? 20 : 12;
+        V x[std::size_t{sums}];
+        const float factor = out[0], term = out[1];
+#pragma GCC unroll 20
+        for (int i = 0; i < sums; ++i) x[i] = V::all(static_cast<float>(i) * out[2]);
+#pragma GCC unroll 1
+        for (Index r = 0; r < repeats; ++r)
+#pragma GCC unroll 20
+            for (int i = 0; i < sums; ++i) x[i] = x[i] * factor + term;
+        V total = x[0];
+#pragma GCC unroll 20
+        for (int i = 1; i < sums; ++i) total = total + x[i];
+        out[3] = sum(total);
+    }
+};
+
+/// Float multiply-adds of all threads together, in GFLOP/s.
+inline double peak_gflops(int threads, CpuPath path) {
+    const Index repeats = 1'000'000;
+    const bool wide = path >= CpuPath::avx512;
+    const double lanes = wide ? 16 : path == CpuPath::avx2 ? 8 : 4, sums = wide ? 20 : 12;
+    const double seconds = best_of(5, [&] {
+        parallel_for(threads, threads, 1, [&](Index, Index) {
+            float numbers[] = {0.999f, 0.001f, 1.0f, 0.0f};
+            cpu::dispatch<MultiplyAdd>(path, repeats, static_cast<float*>(numbers));
+            volatile float sink = numbers[3];
+            (void)sink;
+        });
+    });
+    return 2 * static_cast<double>(repeats) * lanes * sums * threads / seconds / 1e9;
+}
+
+struct ReadAll {
+    template <int Bytes>
+    SMOLVLM_INLINE static void run(const float* x, Index n, float* out) {
+        using V = cpu::Vec<float, Bytes / 4>;
+        V a = V::zero(), b = a, c = a, d = a;
+        for (Index i = 0; i < n; i += Bytes) {
+            a = a + V::load(x + i);
+            b = b + V::load(x + i + Bytes / 4);
+            c = c + V::load(x + i + Bytes / 2);
+            d = d + V::load(x + i + Bytes / 4 * 3);
+        }
+        *out = sum(a + b + c + d);
+    }
+};
+
+/// Reading memory far larger than the caches, in GB/s.
+inline double read_gbps(int threads, CpuPath path) {
+    static std::vector<float> memory(Index(128) << 20, 1.0f);
+    const Index n = static_cast<Index>(memory.size());
+    const double seconds = best_of(3, [&] {
+        parallel_for(threads, n / 1024, 1, [&](Index begin, Index end) {
+            float out = 0;
+            cpu::dispatch<ReadAll>(path, memory.data() + begin * 1024, (end - begin) * 1024, &out);
+            volatile float sink = out;
+            (void)sink;
+        });
+    });
+    return static_cast<double>(n) * sizeof(float) / seconds / 1e9;
+}
+
+}  // namespace bench
