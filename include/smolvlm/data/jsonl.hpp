@@ -1,0 +1,68 @@
+#pragma once
+/// A file of conversations, one JSON object a line (chat_json.hpp); empty lines are passed over. Every line is read and
+/// checked when the file is opened, and so is that its pictures are there, so that a mistake in line 90,000 does not
+/// stop a run after an hour. The file stays mapped; only the places of its lines are kept.
+
+#include <smolvlm/data/chat_json.hpp>
+#include <smolvlm/io/mapped_file.hpp>
+
+namespace smolvlm {
+
+class ChatFile {
+public:
+    /// Picture paths count from the file's own folder. Throws FormatError naming line, field, found and expected.
+    static ChatFile open(const std::string& path) {
+        ChatFile file(MappedFile::open(path));
+        const std::string_view text = file.text();
+        Index line = 1;
+        for (std::size_t begin = 0; begin < text.size(); ++line) {
+            const std::size_t end = std::min(text.find('\n', begin), text.size());
+            if (text.substr(begin, end - begin).find_first_not_of(" \t\r") != text.npos)
+                file.lines_.push_back({begin, end - begin, line});
+            begin = end + 1;
+        }
+        SMOLVLM_CHECK(!file.lines_.empty(), FormatError, path, ": has no lines, expected one conversation a line");
+        for (Index i = 0; i < file.size(); ++i) file.check_pictures(file.chat(i), i);
+        return file;
+    }
+
+    Index size() const { return static_cast<Index>(lines_.size()); }
+    /// "data.jsonl: line 17", for messages about sample i.
+    std::string where(Index i) const { return join(file_->path(), ": line ", lines_[static_cast<std::size_t>(i)].number); }
+
+    /// Sample i; the values of its image parts are paths that can be opened.
+    Conversation chat(Index i) const {
+        const Line& line = lines_[static_cast<std::size_t>(i)];
+        Conversation chat = parse_chat(parse_json(text().substr(line.begin, line.length), where(i)), where(i));
+        for (Message& message : chat)
+            for (ContentPart& part : message.content)
+                if (part.kind == ContentPart::image && !part.value.starts_with('/')) part.value = folder_ + part.value;
+        return chat;
+    }
+
+private:
+    struct Line {
+        std::size_t begin, length;
+        Index number;
+    };
+
+    explicit ChatFile(std::shared_ptr<const MappedFile> file) : file_(std::move(file)) {
+        folder_ = file_->path().substr(0, file_->path().rfind('/') + 1);
+    }
+    std::string_view text() const {
+        return {reinterpret_cast<const char*>(file_->data()), static_cast<std::size_t>(file_->size())};
+    }
+    void check_pictures(const Conversation& chat, Index i) const {
+        for (std::size_t m = 0; m < chat.size(); ++m)
+            for (const ContentPart& part : chat[m].content)
+                SMOLVLM_CHECK(part.kind != ContentPart::image || ::access(part.value.c_str(), R_OK) == 0, ValueError,
+                              where(i), ": message ", m + 1, ": the picture ", part.value, " cannot be opened: ",
+                              std::strerror(errno));
+    }
+
+    std::shared_ptr<const MappedFile> file_;
+    std::string folder_;
+    std::vector<Line> lines_;
+};
+
+}  // namespace smolvlm

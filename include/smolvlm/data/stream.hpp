@@ -1,0 +1,124 @@
+#pragma once
+/// The endless stream of training batches: samples in their order, made into examples, packed up to a budget.
+///
+///     data sets --SampleOrder--> conversations --make_example--> examples --until the budget is full--> Batch
+///
+/// Everything random about a sample follows from (seed, its place in the order), so the whole state of the stream is
+/// one number: seek(position()) goes on exactly where it was. Of several ranks (machines), rank r reads the samples
+/// r, r + ranks, r + 2 ranks, ... of the same order.
+
+#include <functional>
+#include <optional>
+
+#include <smolvlm/data/batch.hpp>
+#include <smolvlm/data/jsonl.hpp>
+#include <smolvlm/data/order.hpp>
+
+namespace smolvlm {
+
+/// Opens a picture: load_image of image/load_stb.hpp, or something else that makes an Image of a path.
+using PictureLoader = std::function<Image(const std::string& path)>;
+
+struct PackOptions {
+    Index batch_tokens = 4096;   // a batch has no more, unless its first example alone has
+    Index batch_samples = 1024;  // nor more examples
+    Index max_tokens = 8192;     // longer examples do not fit the model
+    bool drop_long = false;      // leave them out instead of stopping with an error
+};
+
+class BatchStream {
+public:
+    BatchStream(std::vector<ChatFile> files, std::vector<double> weights, const Processor& processor, ExampleOptions example,
+                PackOptions pack, PictureLoader load_picture, std::uint64_t seed = 0, Index rank = 0, Index ranks = 1)
+        : files_(std::move(files)), processor_(&processor), example_(std::move(example)), pack_(pack),
+          load_picture_(std::move(load_picture)), order_(sets(files_, weights), seed), seed_(seed), rank_(rank), ranks_(ranks) {
+        seek(0);
+    }
+
+    /// Samples of the order that lie behind, of all ranks.
+    Index position() const { return position_; }
+    void seek(Index position) {
+        order_.seek(position);
+        position_ = position;
+        waiting_.reset();
+    }
+    /// Examples left out so far because they are too long.
+    Index dropped() const { return dropped_; }
+    /// Epochs of the first set that lie behind.
+    double epochs() const { return static_cast<double>(order_.taken(0)) / static_cast<double>(files_[0].size()); }
+
+    /// Throws what a bad sample deserves; the message begins with its file and line.
+    Batch next() {
+        std::vector<Example> examples;
+        Index tokens = 0;
+        for (Index left_out = 0; static_cast<Index>(examples.size()) < pack_.batch_samples;) {
+            if (!waiting_) waiting_ = read();
+            if (waiting_->tokens() > pack_.max_tokens) {
+                ++dropped_;
+                SMOLVLM_CHECK(++left_out < 10000, ValueError, "data: 10000 samples in a row are longer than max_tokens ",
+                              pack_.max_tokens);
+                take();
+                continue;
+            }
+            if (!examples.empty() && tokens + waiting_->tokens() > pack_.batch_tokens) break;  // it waits for the next batch
+            tokens += waiting_->tokens();
+            examples.push_back(std::move(*waiting_));
+            take();
+        }
+        return make_batch(examples);
+    }
+
+    /// Sample i of a set as an example. draw: which of its random versions (its place in the order).
+    Example example(std::size_t set, Index i, Index draw) const {
+        const ChatFile& file = files_[set];
+        try {
+            const Conversation chat = file.chat(i);
+            std::vector<Image> pictures;
+            for (const Message& message : chat)
+                for (const ContentPart& part : message.content)
+                    if (part.kind == ContentPart::image) pictures.push_back(load_picture_(part.value));
+            Random random(seed_ ^ 0xA0761D6478BD642Full, static_cast<std::uint64_t>(draw) << 16);
+            Example result = make_example(*processor_, chat, pictures, example_, random);
+            SMOLVLM_CHECK(result.tokens() <= pack_.max_tokens || pack_.drop_long, ValueError, "the sample has ",
+                          result.tokens(), " tokens, more than \"max_tokens\" ", pack_.max_tokens,
+                          "; shorten it, use fewer tiles, or set \"long_samples\" to \"drop\"");
+            return result;
+        } catch (const Error& error) {
+            const std::string where = file.where(i), what = error.what();
+            throw ValueError(what.starts_with(where) ? what : where + ": " + what);
+        }
+    }
+
+private:
+    static std::vector<SampleOrder::Set> sets(const std::vector<ChatFile>& files, const std::vector<double>& weights) {
+        std::vector<SampleOrder::Set> out;
+        for (std::size_t i = 0; i < files.size(); ++i) out.push_back({files[i].size(), weights[i]});
+        return out;
+    }
+
+    /// The next sample of this rank. The order moves on, the position only when the sample is taken.
+    Example read() {
+        for (Index r = 0; r < rank_; ++r) order_.skip();
+        const Index draw = order_.position();
+        const SampleOrder::Pick pick = order_.next();
+        for (Index r = rank_ + 1; r < ranks_; ++r) order_.skip();
+        return example(pick.set, pick.sample, draw);
+    }
+    void take() {
+        position_ += ranks_;
+        waiting_.reset();
+    }
+
+    std::vector<ChatFile> files_;
+    const Processor* processor_;
+    ExampleOptions example_;
+    PackOptions pack_;
+    PictureLoader load_picture_;
+    SampleOrder order_;
+    std::uint64_t seed_;
+    Index rank_, ranks_;
+    Index position_ = 0, dropped_ = 0;
+    std::optional<Example> waiting_;  // read, but not in a batch yet
+};
+
+}  // namespace smolvlm
