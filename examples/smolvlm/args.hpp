@@ -15,6 +15,7 @@
 #include <limits>
 #include <optional>
 #include <smolvlm/core/shape.hpp>
+#include <smolvlm/io/nearest.hpp>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -24,30 +25,7 @@ namespace cli {
 using smolvlm::Index;
 using Words = std::vector<std::string>;
 
-/// The candidate fewest edits away from `word`, or "" when none is near: what the user may have meant.
-inline std::string_view nearest(std::string_view word, const std::vector<std::string_view>& candidates) {
-    // Levenshtein's distance, two rows of the table at a time.
-    const auto distance = [](std::string_view a, std::string_view b) {
-        std::vector<std::size_t> above(b.size() + 1), row(b.size() + 1);
-        for (std::size_t j = 0; j <= b.size(); ++j) above[j] = j;
-        for (std::size_t i = 0; i < a.size(); ++i) {
-            row[0] = i + 1;
-            for (std::size_t j = 0; j < b.size(); ++j)
-                row[j + 1] = std::min({above[j + 1] + 1, row[j] + 1, above[j] + (a[i] == b[j] ? 0 : 1)});
-            std::swap(above, row);
-        }
-        return above[b.size()];
-    };
-    std::string_view best;
-    std::size_t fewest = std::max<std::size_t>(2, word.size() / 3) + 1;
-    if (word.size() > 64) return best;
-    for (const std::string_view candidate : candidates)
-        if (const std::size_t edits = distance(word, candidate); edits < fewest) {
-            fewest = edits;
-            best = candidate;
-        }
-    return best;
-}
+using smolvlm::nearest;
 
 /// A word in a message: quoted, on one line, not too long.
 inline std::string in_quotes(std::string_view word) {
