@@ -65,12 +65,12 @@ public:
     }
     Tensor embedding(const Weight& w, Ids ids) {
         return record(inner_.embedding(w.value, ids), {w.parent()}, [i = copy(ids)](B& be, const Inner& dy, Sinks d) {
-            be.embedding_vjp(i, dy, d[0]);
+            be.embedding_vjp(i, dy, d.zeros(0));
         });
     }
     Tensor gather_rows(const Tensor& x, Ids ids) {
         return record(inner_.gather_rows(x.value, ids), {x.parent()}, [i = copy(ids)](B& be, const Inner& dy, Sinks d) {
-            be.gather_rows_vjp(i, dy, d[0]);
+            be.gather_rows_vjp(i, dy, d.zeros(0));
         });
     }
     void scatter_rows(Tensor& x, Ids ids, const Tensor& rows) {
@@ -130,7 +130,7 @@ public:
 
     Tensor patchify(const Tensor& x, Index patch) {
         return record(inner_.patchify(x.value, patch), {x.parent()}, [patch](B& be, const Inner& dy, Sinks d) {
-            be.patchify_vjp(patch, dy, d[0]);
+            be.patchify_vjp(patch, dy, d.zeros(0));
         });
     }
     Tensor pixel_shuffle(const Tensor& x, Index rows, Index cols, Index s) {

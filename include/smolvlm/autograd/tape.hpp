@@ -39,16 +39,19 @@ class Tape {
 public:
     using Inner = Tensor<B>;
 
-    /// Where a vjp puts its results: sinks[i] is the gradient slot of parent i, zero at first, or null when not wanted.
+    /// Where a vjp puts its results: sinks[i] is the gradient slot of parent i, empty at first, or null when not wanted.
     class Sinks {
     public:
         Sinks(B& be, Tape& tape, std::span<const Parent> parents) : be_(be), tape_(tape), parents_(parents) {}
 
         Inner* operator[](std::size_t i) {
-            if (parents_[i].node == 0) return nullptr;
-            Inner& slot = tape_.slot(parents_[i].node);
-            if (slot.empty()) slot = be_.zeros(parents_[i].shape);
-            return &slot;
+            return parents_[i].node == 0 ? nullptr : &tape_.slot(parents_[i].node);
+        }
+        /// The same, zero at first: for a vjp that cannot tell the shape of its result.
+        Inner* zeros(std::size_t i) {
+            Inner* const slot = (*this)[i];
+            if (slot && slot->empty()) *slot = be_.zeros(parents_[i].shape);
+            return slot;
         }
         /// The gradient of parent i is dy itself: no copy unless something is there already.
         void pass(std::size_t i, const Inner& dy) {

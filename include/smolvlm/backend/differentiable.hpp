@@ -5,7 +5,9 @@
 ///     be.op_vjp(what the derivative needs, dy, dx...)      dx += J^T dy      for each dx that is not null
 ///
 /// Results are accumulated, because a tensor used twice receives both contributions. A null pointer means "not wanted" and
-/// costs nothing. Like every x& operand, *dx is copied first when somebody else can see its elements.
+/// costs nothing. Like every x& operand, *dx is copied first when somebody else can see its elements. An empty *dx stands
+/// for zeros that nobody has had to write: the op makes it. (Not of embedding, gather_rows and patchify, where no operand
+/// tells its shape.)
 /// A tensor that only an unwanted derivative needs may be empty: linear with dw = null does not read x.
 
 #include <smolvlm/backend/concept.hpp>

@@ -6,15 +6,22 @@
 ///
 /// An object serves one thread of the caller; several objects may share weights and tensors.
 
-#include <smolvlm/backend/concept.hpp>
+#include <smolvlm/backend/differentiable.hpp>
 #include <smolvlm/backend/shapes.hpp>
 #include <smolvlm/core/cpu_features.hpp>
 #include <smolvlm/cpu/activations.hpp>
+#include <smolvlm/cpu/activations_vjp.hpp>
 #include <smolvlm/cpu/attention.hpp>
+#include <smolvlm/cpu/attention_vjp.hpp>
+#include <smolvlm/cpu/cross_entropy.hpp>
 #include <smolvlm/cpu/linear.hpp>
+#include <smolvlm/cpu/linear_vjp.hpp>
 #include <smolvlm/cpu/norm.hpp>
+#include <smolvlm/cpu/norm_vjp.hpp>
 #include <smolvlm/cpu/patchify.hpp>
 #include <smolvlm/cpu/rope.hpp>
+#include <smolvlm/cpu/rows_vjp.hpp>
+#include <smolvlm/ref/patchify.hpp>
 #include <smolvlm/ref/rows.hpp>
 
 namespace smolvlm {
@@ -40,7 +47,9 @@ public:
     Weight make_weight(const HostWeight& w) { return Weight(w, threads_); }
     Tensor zeros(const Shape& shape) {
         Tensor y = make(shape);
-        std::fill_n(y.data(), y.numel(), T(0));
+        parallel_for(threads_, y.numel(), Index(1) << 16, [&](Index begin, Index end) {
+            std::fill(y.data() + begin, y.data() + end, T(0));
+        });
         return y;
     }
 
@@ -105,9 +114,9 @@ public:
         return y;
     }
     void add_to(Tensor& x, const Tensor& h) {
-        shapes::same("add_to", x.shape(), h.shape());
-        own(x);
-        cpu::elementwise<cpu::Add>(x.cview(), h.view(), x.view(), path_, threads_);
+        Tensor y = like(x, shapes::same("add_to", x.shape(), h.shape()));
+        cpu::elementwise<cpu::Add>(x.cview(), h.view(), y.view(), path_, threads_);
+        x = std::move(y);
     }
 
     Tensor patchify(const Tensor& x, Index patch) {
@@ -119,6 +128,68 @@ public:
         Tensor y = make(shapes::pixel_shuffle(x.shape(), rows, cols, s));
         cpu::pixel_shuffle<T>(x.view(), rows, cols, s, y.view(), threads_);
         return y;
+    }
+
+    // Vector-Jacobian products (backend/differentiable.hpp): each *dx += J^T dy; null = not wanted.
+
+    void linear_vjp(const Tensor& x, const Weight& w, const Tensor& dy, Tensor* dx, Tensor* dw, Tensor* dbias) {
+        const Shape rows{dy.dim(0), w.cols()}, bias{w.rows()};
+        cpu::linear_vjp<T>(x.view(), w, dy.view(), sink(dx, rows), sink(dw, w.shape()), sink(dbias, bias), path_, team());
+    }
+    void embedding_vjp(Ids ids, const Tensor& dy, Tensor* dw) { gather_rows_vjp(ids, dy, dw); }
+    void gather_rows_vjp(Ids ids, const Tensor& dy, Tensor* dx) {
+        if (dx) cpu::gather_rows_vjp<T>(ids, dy.view(), own(*dx).view(), path_, threads_);
+    }
+    void scatter_rows_vjp(Ids ids, const Tensor& dy, Tensor* dx, Tensor* drows) {
+        const Shape rows{static_cast<Index>(ids.size()), dy.dim(1)};
+        cpu::scatter_rows_vjp<T>(ids, dy.view(), sink(dx, dy.shape()), sink(drows, rows), path_, threads_);
+    }
+    void rms_norm_vjp(const Tensor& x, const Tensor& weight, double eps, const Tensor& dy, Tensor* dx, Tensor* dweight) {
+        cpu::norm_vjp<false, T>(x.view(), weight.view(), static_cast<T>(eps), dy.view(), sink(dx, x.shape()),
+                                sink(dweight, weight.shape()), {}, path_, team());
+    }
+    void layer_norm_vjp(const Tensor& x, const Tensor& weight, double eps, const Tensor& dy, Tensor* dx, Tensor* dweight,
+                        Tensor* dbias) {
+        cpu::norm_vjp<true, T>(x.view(), weight.view(), static_cast<T>(eps), dy.view(), sink(dx, x.shape()),
+                               sink(dweight, weight.shape()), sink(dbias, weight.shape()), path_, team());
+    }
+    void rope_vjp(Index heads, double theta, const Segments& segments, const Tensor& dy, Tensor* dx) {
+        if (!dx) return;
+        auto& table = rope_table(theta, dy.dim(1) / heads);
+        cpu::rope_vjp<T>(heads, table, segments, dy.view(), sink(dx, dy.shape()), path_, threads_);
+    }
+    void attention_vjp(const Tensor& q, const Tensor& k, const Tensor& v, Heads heads, const Segments& segments,
+                       const Tensor& dy, Tensor* dq, Tensor* dk, Tensor* dv) {
+        const auto sum = [&](Tensor* d) {  // keys may belong to several segments or to none
+            if (d && d->empty()) *d = zeros(k.shape());
+            return d ? own(*d).data() : nullptr;
+        };
+        cpu::attention_vjp<T>(q.view(), k.view(), v.view(), heads, segments, dy.view(), sink(dq, q.shape()), sum(dk),
+                              sum(dv), path_, team());
+    }
+    void gelu_tanh_vjp(const Tensor& x, const Tensor& dy, Tensor* dx) {
+        cpu::elementwise_vjp<cpu::GeluTanhVjp, T>(x.view(), x.view(), dy.view(), sink(dx, x.shape()), {}, path_, threads_);
+    }
+    void silu_mul_vjp(const Tensor& gate, const Tensor& up, const Tensor& dy, Tensor* dgate, Tensor* dup) {
+        cpu::elementwise_vjp<cpu::SiluMulVjp, T>(gate.view(), up.view(), dy.view(), sink(dgate, gate.shape()),
+                                                 sink(dup, up.shape()), path_, threads_);
+    }
+    void patchify_vjp(Index patch, const Tensor& dy, Tensor* dx) {
+        if (dx) ref::patchify_vjp(patch, dy.view(), own(*dx).view());
+    }
+    void pixel_shuffle_vjp(Index rows, Index cols, Index s, const Tensor& dy, Tensor* dx) {
+        if (!dx) return;
+        const Shape patches{dy.dim(0) * s * s, dy.dim(1) / (s * s)};
+        cpu::pixel_shuffle_vjp<T>(rows, cols, s, dy.view(), sink(dx, patches), path_, threads_);
+    }
+    Tensor cross_entropy(const Tensor& logits, Ids targets) {
+        Tensor loss = make(shapes::cross_entropy(logits.shape(), targets));
+        cpu::cross_entropy<T>(logits.view(), targets, loss.view(), path_, team());
+        return loss;
+    }
+    void cross_entropy_vjp(const Tensor& logits, Ids targets, const Tensor& dloss, Tensor* dlogits) {
+        if (!dlogits) return;
+        cpu::cross_entropy_vjp<T>(logits.view(), targets, dloss.cview()(0), sink(dlogits, logits.shape()), path_, team());
     }
 
 private:
@@ -139,6 +210,13 @@ private:
             x = std::move(copy);
         }
         return x;
+    }
+    /// Where a vjp puts its result; a gradient that nothing has been added to yet gets its elements here.
+    cpu::Sink<T> sink(Tensor* dx, const Shape& shape) {
+        if (!dx) return {};
+        const bool add = !dx->empty();
+        if (!add) *dx = make(shape);
+        return {own(*dx).data(), add};
     }
     cpu::RopeTable<T>& rope_table(double theta, Index head_width) {
         for (auto& table : rope_tables_)

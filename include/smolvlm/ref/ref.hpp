@@ -105,42 +105,47 @@ public:
     // Vector-Jacobian products (backend/differentiable.hpp): each *dx += J^T dy; null = not wanted.
 
     void linear_vjp(const Tensor& x, const Weight& w, const Tensor& dy, Tensor* dx, Tensor* dw, Tensor* dbias) {
-        ref::linear_vjp(dw ? x.view() : rows_like(dy, w.cols()), w, dy.view(), sink(dx), sink(dw), sink(dbias));
+        ref::linear_vjp(dw ? x.view() : rows_like(dy, w.cols()), w, dy.view(), sink(dx, {dy.dim(0), w.cols()}),
+                        sink(dw, w.shape()), sink(dbias, {w.rows()}));
     }
     void embedding_vjp(Ids ids, const Tensor& dy, Tensor* dw) {
-        if (dw) ref::embedding_vjp(ids, dy.view(), sink(dw));
+        if (dw) ref::embedding_vjp(ids, dy.view(), own(*dw).view());
     }
     void gather_rows_vjp(Ids ids, const Tensor& dy, Tensor* dx) {
-        if (dx) ref::gather_rows_vjp(ids, dy.view(), sink(dx));
+        if (dx) ref::gather_rows_vjp(ids, dy.view(), own(*dx).view());
     }
     void scatter_rows_vjp(Ids ids, const Tensor& dy, Tensor* dx, Tensor* drows) {
-        ref::scatter_rows_vjp(ids, dy.view(), sink(dx), sink(drows));
+        ref::scatter_rows_vjp(ids, dy.view(), sink(dx, dy.shape()),
+                              sink(drows, {static_cast<Index>(ids.size()), dy.dim(1)}));
     }
     void rms_norm_vjp(const Tensor& x, const Tensor& weight, double eps, const Tensor& dy, Tensor* dx, Tensor* dweight) {
-        ref::rms_norm_vjp(x.view(), weight.view(), static_cast<T>(eps), dy.view(), sink(dx), sink(dweight));
+        ref::rms_norm_vjp(x.view(), weight.view(), static_cast<T>(eps), dy.view(), sink(dx, x.shape()),
+                          sink(dweight, weight.shape()));
     }
     void layer_norm_vjp(const Tensor& x, const Tensor& weight, double eps, const Tensor& dy, Tensor* dx, Tensor* dweight,
                         Tensor* dbias) {
-        ref::layer_norm_vjp(x.view(), weight.view(), static_cast<T>(eps), dy.view(), sink(dx), sink(dweight), sink(dbias));
+        ref::layer_norm_vjp(x.view(), weight.view(), static_cast<T>(eps), dy.view(), sink(dx, x.shape()),
+                            sink(dweight, weight.shape()), sink(dbias, weight.shape()));
     }
     void rope_vjp(Index heads, double theta, const Segments& segments, const Tensor& dy, Tensor* dx) {
-        if (dx) ref::rope_vjp(heads, theta, segments, dy.view(), sink(dx));
+        if (dx) ref::rope_vjp(heads, theta, segments, dy.view(), sink(dx, dy.shape()));
     }
     void attention_vjp(const Tensor& q, const Tensor& k, const Tensor& v, Heads heads, const Segments& segments,
                        const Tensor& dy, Tensor* dq, Tensor* dk, Tensor* dv) {
-        ref::attention_vjp(q.view(), k.view(), v.view(), heads, segments, dy.view(), sink(dq), sink(dk), sink(dv));
+        ref::attention_vjp(q.view(), k.view(), v.view(), heads, segments, dy.view(), sink(dq, q.shape()),
+                           sink(dk, k.shape()), sink(dv, v.shape()));
     }
     void gelu_tanh_vjp(const Tensor& x, const Tensor& dy, Tensor* dx) {
-        if (dx) ref::gelu_tanh_vjp(x.view(), dy.view(), sink(dx));
+        if (dx) ref::gelu_tanh_vjp(x.view(), dy.view(), sink(dx, x.shape()));
     }
     void silu_mul_vjp(const Tensor& gate, const Tensor& up, const Tensor& dy, Tensor* dgate, Tensor* dup) {
-        ref::silu_mul_vjp(gate.view(), up.view(), dy.view(), sink(dgate), sink(dup));
+        ref::silu_mul_vjp(gate.view(), up.view(), dy.view(), sink(dgate, gate.shape()), sink(dup, up.shape()));
     }
     void patchify_vjp(Index patch, const Tensor& dy, Tensor* dx) {
-        if (dx) ref::patchify_vjp(patch, dy.view(), sink(dx));
+        if (dx) ref::patchify_vjp(patch, dy.view(), own(*dx).view());
     }
     void pixel_shuffle_vjp(Index rows, Index cols, Index s, const Tensor& dy, Tensor* dx) {
-        if (dx) ref::pixel_shuffle_vjp(rows, cols, s, dy.view(), sink(dx));
+        if (dx) ref::pixel_shuffle_vjp(rows, cols, s, dy.view(), sink(dx, {dy.dim(0) * s * s, dy.dim(1) / (s * s)}));
     }
     Tensor cross_entropy(const Tensor& logits, Ids targets) {
         Tensor loss(shapes::cross_entropy(logits.shape(), targets));
@@ -148,12 +153,15 @@ public:
         return loss;
     }
     void cross_entropy_vjp(const Tensor& logits, Ids targets, const Tensor& dloss, Tensor* dlogits) {
-        if (dlogits) ref::cross_entropy_vjp(logits.view(), targets, dloss.view(), sink(dlogits));
+        if (dlogits) ref::cross_entropy_vjp(logits.view(), targets, dloss.view(), sink(dlogits, logits.shape()));
     }
 
 private:
-    /// Where a vjp adds its result; null stays null.
-    static View<T> sink(Tensor* dx) { return dx ? own(*dx).view() : View<T>(); }
+    /// Where a vjp adds its result: zeros where there is nothing yet; null stays null.
+    static View<T> sink(Tensor* dx, const Shape& shape) {
+        if (dx && dx->empty()) *dx = Tensor::zeros(shape);
+        return dx ? own(*dx).view() : View<T>();
+    }
     /// Stands for an x that is not read: only its shape is.
     static View<const T> rows_like(const Tensor& dy, Index width) { return {nullptr, Shape{dy.dim(0), width}}; }
 
