@@ -34,6 +34,16 @@ double best_of(int runs, F f) {
     return best;
 }
 
+/// The median of `runs` calls of f after one that warms up, in seconds.
+template <class F>
+double median_of(int runs, F f) {
+    std::vector<double> times;
+    f();
+    for (int i = 0; i < runs; ++i) times.push_back(best_of(1, f));
+    std::ranges::nth_element(times, times.begin() + runs / 2);
+    return times[static_cast<std::size_t>(runs / 2)];
+}
+
 /// Multiply-adds that touch no memory: twenty independent sums hide the latency.
 struct MultiplyAdd {
     template <int Bytes>

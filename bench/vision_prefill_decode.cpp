@@ -1,17 +1,16 @@
-// The three costs of an answer on random weights in the shape of SmolVLM-256M: one tile through the vision tower and
-// the connector, a prompt through the decoder, one token at a time after it. Prints one JSON object, with the
-// machine's limits measured beside each figure.
+// The three costs of an answer: one tile through the vision tower and the connector, a prompt through the decoder, one
+// token at a time after it. On the model of a folder, or on random weights in the shape of SmolVLM-256M. Prints one
+// JSON object of medians, with the machine's limits measured beside each figure.
 //
-//     bench_vision_prefill_decode [--threads N] [--prompt 1200] [--tokens 24] [--runs 3]
+//     bench_vision_prefill_decode [--model DIR] [--threads N] [--prompt 1200] [--tokens 24] [--runs 3]
 //         [--dtype f32|bf16|f16|q8_0|q4_0|q4_1] [--clock wall|processor]
 
 #include <cstdio>
 #include <cstring>
 #include <string>
 
-#include <smolvlm/core/random.hpp>
+#include <smolvlm/checkpoint/load.hpp>
 #include <smolvlm/cpu/cpu.hpp>
-#include <smolvlm/model/smolvlm.hpp>
 
 #include "peaks.hpp"
 
@@ -76,12 +75,14 @@ int main(int argc, char** argv) {
     int threads = default_threads(), runs = 3;
     Index prompt = 1200, tokens = 24;
     DType dtype = DType::f32;
+    std::string folder;
     for (int i = 1; i + 1 < argc; i += 2) {
         const std::string flag = argv[i], value = argv[i + 1];
         if (flag == "--threads") threads = static_cast<int>(number_of(value));
         if (flag == "--runs") runs = static_cast<int>(number_of(value));
         if (flag == "--prompt") prompt = static_cast<Index>(number_of(value));
         if (flag == "--tokens") tokens = static_cast<Index>(number_of(value));
+        if (flag == "--model") folder = value;
         if (flag == "--clock") bench::processor_time = value == "processor";
         if (flag == "--dtype")
             for (DType d : {DType::f32, DType::f16, DType::bf16, DType::q8_0, DType::q4_0, DType::q4_1}) {
@@ -91,7 +92,8 @@ int main(int argc, char** argv) {
             }
     }
     B be(threads);
-    const auto model = random_model(be, shape_256m(), dtype);
+    const auto model =
+        folder.empty() ? random_model(be, shape_256m(), dtype) : load(be, folder, {.mmproj = {}, .weight_dtype = dtype}).model;
     const VisionConfig& vision = model.config.vision;
 
     // One tile.
@@ -100,7 +102,7 @@ int main(int argc, char** argv) {
     const PatchGrid grid = make_patch_grid(vision, 1, vision.image_size, vision.image_size);
     HostTensor<float> features;
     const double tile_peak = bench::peak_gflops(threads, be.path());
-    const double tile = bench::best_of(runs, [&] { features = model.encode_images(be, pixels, grid); });
+    const double tile = bench::median_of(runs, [&] { features = model.encode_images(be, pixels, grid); });
     const double vision_flop = 2 * P * (multiplications(model.vision_model) - P * D) +
                                2 * P / 16 * multiplications(model.connector) +
                                4 * P * P * D * static_cast<double>(vision.num_hidden_layers);
@@ -120,7 +122,7 @@ int main(int argc, char** argv) {
         return model.logits(be, be.gather_rows(hidden, {&last, 1}));
     };
     const double prefill_peak = bench::peak_gflops(threads, be.path());
-    const double prefill = bench::best_of(runs, [&] {
+    const double prefill = bench::median_of(runs, [&] {
         cache.truncate(0, 0);
         forward(ids);
     });
@@ -129,7 +131,7 @@ int main(int argc, char** argv) {
 
     // Tokens after it.
     const double bandwidth = bench::read_gbps(threads, be.path());
-    const double decode = bench::best_of(runs, [&] {
+    const double decode = bench::median_of(runs, [&] {
         cache.truncate(0, prompt);
         for (Index i = 0; i < tokens; ++i) forward({ids.data(), 1});
     }) / static_cast<double>(tokens);

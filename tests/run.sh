@@ -43,7 +43,7 @@ cmake -S . -B build -DCMAKE_BUILD_TYPE=Release -DSMOLVLM_BUILD_TESTS=ON -DSMOLVL
 cmake --build build -j "$jobs"
 echo "address and undefined-behaviour sanitizers ($(echo $sanitized | wc -w) folders): $sanitizers"
 status=0
-ctest --test-dir build --output-on-failure --no-tests=error || status=$?
+ctest --test-dir build -j "$jobs" --output-on-failure --no-tests=error --output-log build/ctest.log || status=$?
 [ $sanitizers = passed ] || {
     echo "the sanitizer run FAILED, see above"
     exit 1

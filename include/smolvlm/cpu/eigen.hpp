@@ -41,9 +41,12 @@ void eigen_block(Index rows, const T* a, Index lda, const T* b, Index width, Ind
             else if (plus != row)
                 std::copy_n(plus, width, row);
         }
-        Eigen::Map<Strip, Eigen::Unaligned, Stride>(out.y + r * out.ldy, n, width, Stride(out.ldy)).noalias() +=
-            Eigen::Map<const Strip, Eigen::Unaligned, Stride>(a + r * lda, n, K, Stride(lda)) *
-            Eigen::Map<const Matrix>(b, K, width);
+        for (Index k = 0; k < K; k += chain) {
+            const Index count = std::min(chain, K - k);
+            Eigen::Map<Strip, Eigen::Unaligned, Stride>(out.y + r * out.ldy, n, width, Stride(out.ldy)).noalias() +=
+                Eigen::Map<const Strip, Eigen::Unaligned, Stride>(a + r * lda + k, n, count, Stride(lda)) *
+                Eigen::Map<const Matrix>(b + k * width, count, width);
+        }
     }
 }
 

@@ -29,56 +29,68 @@ struct TileOut {
     }
 };
 
+/// Terms that are added up in a register before the sum goes to y. The error of a float sum grows with the length of its
+/// chain: with one chain per row the connector was further from the truth than twice transformers' float32.
+inline constexpr Index chain = 128;
+
 /// y[r, c] = plus[r, c] + sum_k a[r, k] b[k, c]        a [R, K]   b [K, C registers] of stored type W
 /// far: b comes from memory, not from a cache, and is asked for some pages ahead (the processor's own prefetch stops
 /// at the end of a page).
 template <int L, int R, int C, bool far = false, class T, class W>
 SMOLVLM_INLINE void tile(const T* a, Index lda, const W* b, Index ldb, Index K, TileOut<T> out) {
     using V = Vec<T, L>;
-    V sums[std::size_t{R}][std::size_t{C}];
+    Index begin = 0;
+    do {
+        const Index end = std::min(begin + chain, K);
+        V sums[std::size_t{R}][std::size_t{C}];
 #pragma GCC unroll 16
-    for (int r = 0; r < R; ++r)
+        for (int r = 0; r < R; ++r)
 #pragma GCC unroll 16
-        for (int c = 0; c < C; ++c) sums[r][c] = V::zero();
+            for (int c = 0; c < C; ++c) sums[r][c] = V::zero();
 #pragma GCC unroll 1
-    for (Index k = 0; k < K; ++k) {
-        if constexpr (far)
-            for (std::size_t byte = 0; byte < sizeof(W) * L * C; byte += 64)
-                __builtin_prefetch(reinterpret_cast<const char*>(b + k * ldb) + 6144 + byte);
-        V row[std::size_t{C}];
+        for (Index k = begin; k < end; ++k) {
+            if constexpr (far)
+                for (std::size_t byte = 0; byte < sizeof(W) * L * C; byte += 64)
+                    __builtin_prefetch(reinterpret_cast<const char*>(b + k * ldb) + 6144 + byte);
+            V row[std::size_t{C}];
 #pragma GCC unroll 16
-        for (int c = 0; c < C; ++c) row[c] = load_as<T, L>(b + k * ldb + c * L);
+            for (int c = 0; c < C; ++c) row[c] = load_as<T, L>(b + k * ldb + c * L);
 #pragma GCC unroll 16
-        for (int r = 0; r < R; ++r) {
-            const T same = a[r * lda + k];
+            for (int r = 0; r < R; ++r) {
+                const T same = a[r * lda + k];
 #pragma GCC unroll 16
-            for (int c = 0; c < C; ++c) sums[r][c].add_product(same, row[c]);
+                for (int c = 0; c < C; ++c) sums[r][c].add_product(same, row[c]);
+            }
         }
-    }
 #pragma GCC unroll 16
-    for (int r = 0; r < R; ++r)
+        for (int r = 0; r < R; ++r)
 #pragma GCC unroll 16
-        for (int c = 0; c < C; ++c) {
-            const V sum = out.plus ? sums[r][c] + V::load(out.plus + r * out.plus_stride + c * L) : sums[r][c];
-            sum.store(out.y + r * out.ldy + c * L);
-        }
+            for (int c = 0; c < C; ++c) {
+                const V sum = out.plus ? sums[r][c] + V::load(out.plus + r * out.plus_stride + c * L) : sums[r][c];
+                sum.store(out.y + r * out.ldy + c * L);
+            }
+        out = {out.y, out.ldy, out.y, out.ldy};  // the next chain is added to this one
+        begin = end;
+    } while (begin < K);
 }
 
-/// The tile for `rows` of 1 .. R rows, known only at run time.
+/// The largest tile of R, R / 2, R / 4 .. 1 rows that fits into `left` rows; returns its rows. (Not every height: each
+/// is code to compile, and only the last few rows of a matrix meet them.)
 template <int L, int R, int C, class T, class W>
-SMOLVLM_INLINE void tile_of(Index rows, const T* a, Index lda, const W* b, Index ldb, Index K, TileOut<T> out) {
+SMOLVLM_INLINE Index tile_of(Index left, const T* a, Index lda, const W* b, Index ldb, Index K, TileOut<T> out) {
     if constexpr (R > 1)
-        if (rows < R) return tile_of<L, R - 1, C>(rows, a, lda, b, ldb, K, out);
+        if (left < R) return tile_of<L, R / 2, C>(left, a, lda, b, ldb, K, out);
     tile<L, R, C>(a, lda, b, ldb, K, out);
+    return R;
 }
 
 /// y [rows, width] = plus + a [rows, K] b [K, width], width a multiple of the C registers of a tile.
 template <int L, int R, int C, class T>
 SMOLVLM_INLINE void tiles(Index rows, const T* a, Index lda, const T* b, Index ldb, Index K, Index width,
                           TileOut<T> out) {
-    for (Index i = 0; i < rows; i += R)
+    for (Index i = 0, taken = 0; i < rows; i += taken)
         for (Index j = 0; j < width; j += C * L)
-            tile_of<L, R, C>(std::min<Index>(R, rows - i), a + i * lda, lda, b + j, ldb, K, out.at(i, j));
+            taken = tile_of<L, R, C>(rows - i, a + i * lda, lda, b + j, ldb, K, out.at(i, j));
 }
 
 /// How many registers of columns go with R rows: a divisor of `registers` that keeps the sums in the register file.
