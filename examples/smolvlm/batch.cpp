@@ -47,7 +47,8 @@ void read_tokens(const TensorFile& file, const ModelConfig& config, Batch& batch
 /// Finds the frames that count as transformers does: those with any value other than zero. Where there is none, the
 /// SmolVLM classes keep the first frame of all, the Idefics3 classes keep nothing.
 void read_frames(const TensorFile& file, const ModelConfig& config, Batch& batch) {
-    if (!file.find("pixel_values")) return;
+    batch.has_pixels = file.find("pixel_values");
+    if (!batch.has_pixels) return;
     SMOLVLM_CHECK(config.has_vision, ValueError, file.path(), ": has \"pixel_values\", but this model reads text only");
     const HostWeight pixels = file.host_weight("pixel_values");
     const Shape& shape = pixels.shape();

@@ -14,6 +14,7 @@ struct Batch {
     std::vector<smolvlm::Index> places;         // [N] b * T + t of each token
 
     std::vector<smolvlm::Index> frames;  // those that count, among all B * I
+    bool has_pixels = false;             // with pixel_values, even if no frame of them counts
     smolvlm::Index channels = 0, height = 0, width = 0;
     smolvlm::HostTensor<std::int64_t> pixel_mask;  // [frames, height, width]
 

@@ -145,7 +145,8 @@ public:
             read_[b] = std::move(now);
             read_[b].ids.resize(kept);  // until the rest has really been read
             inputs.push_back({{prompt.ids.begin() + static_cast<std::ptrdiff_t>(kept), prompt.ids.end()},
-                              p.encode(be, prompt.images, kept_frames, observer)});
+                              p.encode(be, prompt.images, kept_frames, observer),
+                              read_[b].ids});
         }
         const double vision_s = watch.lap();
 

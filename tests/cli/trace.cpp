@@ -136,7 +136,14 @@ TEST_CASE("cli: a batch that makes no sense is refused, and no output appears") 
     CHECK(refused(write_ids(dir, {5, 6}, {0, 0}), "leaves no token") == "");
     CHECK(refused(write_ids(dir, {5, 296}, {}), "holds 296 at [0, 1], expected a token id from 0 to 295") == "");
     CHECK(refused(write_ids(dir, {-1}, {}), "holds -1") == "");
-    CHECK(refused(write_ids(dir, {289}, {}), "1 <image> tokens but the pictures give 0 feature rows") == "");
+    const HostTensor<std::int64_t> image_token({1, 1}, {289});
+    const auto frames = [&](float value) {
+        const HostTensor<float> pixels({1, 1, 3, 32, 32}, std::vector<float>(3 * 32 * 32, value));
+        smolvlm::save_safetensors(dir / "in.safetensors", {NamedTensor::of("input_ids", image_token),
+                                                           NamedTensor::of("pixel_values", pixels)});
+        return dir / "in.safetensors";
+    };
+    CHECK(refused(frames(0.5f), "1 <image> tokens but the pictures give 16 feature rows") == "");
     CHECK(refused(write_ids(dir, std::vector<std::int64_t>(3000, 5), {}), "the model's context holds 2048") == "");
     CHECK(refused(write_rows<float>(dir, "in.safetensors", {{"input_ids", {1}}}),
                   "\"input_ids\" is F32, expected integers") == "");

@@ -95,6 +95,7 @@ def cases(name, m):
             "partial": m.case([m.sequence(2, "image", "image", 1, "image", 3)], [3],
                               mask=m.corner_mask([(s, 19), (13, 27), (1, 1)])),
             "zero": m.case([m.sequence(2, "image", 3)], [0], padding_frames=2),
+            "no_pixels": m.case([m.sequence(2, "image", 3)]),  # image tokens are words then
         }
     if name == "mha_tied_r3":
         ragged = m.corner_mask([(s, s), (s, 9)])

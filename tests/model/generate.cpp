@@ -121,6 +121,31 @@ TEST_CASE_TEMPLATE("generate: a second turn on the warm cache == the whole conve
     CHECK(second == talker.answer({sequence({first.ids, said, question}), first.features}, tokens(5)));
 }
 
+TEST_CASE_TEMPLATE("generate: the repetition penalty counts what the cache holds: turns == one prompt read at once", B,
+                   SMOLVLM_TEST_BACKENDS) {
+    Talker<B> talker(tiny_cases[1]);
+    const auto first = talker.prompt(1, 5);
+    const Int32s question = words(4, 9);
+    GenerateOptions options = tokens(8);
+    options.sampling.repetition_penalty = 3;
+    const auto nobody = [](Index, std::int32_t) { return true; };
+    auto cache = make_cache(talker.model);
+    const auto turn = [&](const PromptInput<B>& input) {
+        return generate(talker.be, talker.model, std::span<const PromptInput<B>>(&input, 1), options, cache, nobody)[0]
+            .ids;
+    };
+    const Int32s said = turn(first);
+    const Int32s past = sequence({first.ids, Int32s(said.begin(), said.end() - 1)});
+    const PromptInput<B> second{sequence({{said.back()}, question}), {}, past};
+    const PromptInput<B> whole{sequence({first.ids, said, question}), first.features};
+    const Int32s answer = turn(second);
+    CHECK(answer == talker.answer(whole, options));
+    options.sampling.repetition_penalty = 1;
+    CHECK(answer != talker.answer(whole, options));  // the penalty changes the answer, or this would show nothing
+    options.sampling.repetition_penalty = 3;
+    CHECK(error_of([&] { turn({question, {}}); }).starts_with("repetition penalty: the cache of sequence 0 holds "));
+}
+
 TEST_CASE_TEMPLATE("generate: ends at an end token, which it gives out, at the count, or when the context is full", B,
                    SMOLVLM_TEST_BACKENDS) {
     Talker<B> talker(tiny_cases[0]);

@@ -100,29 +100,37 @@ TEST_CASE("pipeline: picture files and conversations give transformers' prompt, 
 TEST_CASE("chat: turns that reuse the cache get the answers of a fresh model; changed pictures and texts are read again") {
     B be(1);
     const Image a = load_image(golden + "images/rgb.png"), b = load_image(golden + "images/rgb_noise.png");
-    Chat<B> chat(tiny());
-    Conversation talk;
-    std::vector<Image> pictures;
-    const auto turn = [&] {
-        const Prompt prompt = tiny().processor.prepare(talk, pictures);
-        const Answer warm = chat.answer(be, prompt, greedy(6));
-        const Answer cold = Chat<B>(tiny()).answer(be, prompt, greedy(6));
-        CHECK(warm.ids == cold.ids);
-        CHECK(cold.reused_tokens == 0);
-        return warm;
+    // With a penalty the sampler must also know the ids that were read in earlier turns.
+    const auto converse = [&](double repetition_penalty) {
+        AnswerOptions options = greedy(6);
+        options.sampling.repetition_penalty = repetition_penalty;
+        Chat<B> chat(tiny());
+        Conversation talk;
+        std::vector<Image> pictures;
+        const auto turn = [&] {
+            const Prompt prompt = tiny().processor.prepare(talk, pictures);
+            const Answer warm = chat.answer(be, prompt, options);
+            const Answer cold = Chat<B>(tiny()).answer(be, prompt, options);
+            CHECK(warm.ids == cold.ids);
+            CHECK(cold.reused_tokens == 0);
+            return warm;
+        };
+        talk = question("What is this?", 1);
+        pictures = {a};
+        const Answer first = turn();
+        CHECK(first.reused_tokens == 0);
+        talk.push_back({"assistant", first.text});
+        talk.push_back({"user", "And why?"});
+        const Answer second = turn();
+        CHECK(second.reused_tokens >= first.prompt_tokens - 12);  // all but the end of the template
+        pictures = {b};  // the same words about another picture
+        const Answer other = turn();
+        CHECK(other.reused_tokens < first.image_tokens);
+        talk[0].content.back().value = "What is that?";
+        CHECK(turn().reused_tokens > other.image_tokens);  // the picture is kept, the text after it is read again
+        return second.ids;
     };
-    talk = question("What is this?", 1);
-    pictures = {a};
-    const Answer first = turn();
-    CHECK(first.reused_tokens == 0);
-    talk.push_back({"assistant", first.text});
-    talk.push_back({"user", "And why?"});
-    CHECK(turn().reused_tokens >= first.prompt_tokens - 12);  // all but the end of the template
-    pictures = {b};  // the same words about another picture
-    const Answer other = turn();
-    CHECK(other.reused_tokens < first.image_tokens);
-    talk[0].content.back().value = "What is that?";
-    CHECK(turn().reused_tokens > other.image_tokens);  // the picture is kept, the text after it is read again
+    CHECK(converse(1) != converse(1.7));
 }
 
 TEST_CASE("generate: a batch gives every conversation the answer it gets alone") {

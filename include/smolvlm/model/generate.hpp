@@ -19,7 +19,8 @@ struct GenerateOptions {
 template <HasTypes B>
 struct PromptInput {
     std::vector<std::int32_t> ids;
-    Tensor<B> features;  // [image tokens, D]
+    Tensor<B> features;                    // [image tokens, D]
+    std::vector<std::int32_t> past = {};  // what the cache holds of the text before ids: the repetition penalty counts it
 };
 
 enum class FinishReason { eos, max_new_tokens, context_full, cancelled };
@@ -45,7 +46,8 @@ KvCache<B> make_cache(const SmolVLM<B>& model, Index sequences = 1) {
 /// Continues each input until an end token, max_new_tokens or the end of the context. `cache` holds what the sequences have
 /// already read (`make_cache` for nothing) and afterwards also the prompts and all new tokens but the last.
 /// on_token(sequence, id) sees every new id at once; returning false stops all sequences.
-/// Throws ValueError when a prompt is empty or longer than the rest of the context.
+/// Throws ValueError when a prompt is empty or longer than the rest of the context, has other than as many <image> tokens as
+/// features, or asks for a repetition penalty without naming the past.
 template <CachingBackend B, class OnToken>
 std::vector<GeneratedSequence> generate(B& be, const SmolVLM<B>& model, std::span<const PromptInput<B>> inputs,
                                         const GenerateOptions& options, KvCache<B>& cache, OnToken&& on_token,
@@ -66,6 +68,10 @@ std::vector<GeneratedSequence> generate(B& be, const SmolVLM<B>& model, std::spa
         SMOLVLM_CHECK(n > 0, ValueError, "prompt of sequence ", b, " is empty; at least one token is needed");
         SMOLVLM_CHECK(past + n <= context, ValueError, "prompt of ", past + n, " tokens is longer than the model's context of ",
                       context);
+        SMOLVLM_CHECK(options.sampling.repetition_penalty == 1 || static_cast<Index>(inputs[b].past.size()) == past, ValueError,
+                      "repetition penalty: the cache of sequence ", b, " holds ", past, " tokens, but its past names ",
+                      inputs[b].past.size());
+        model.check_pictures(inputs[b].ids, inputs[b].features);
         room = std::max(room, past + n + std::min(context - past - n, options.max_new_tokens));
     }
     cache.reserve(be, room);
@@ -95,7 +101,8 @@ std::vector<GeneratedSequence> generate(B& be, const SmolVLM<B>& model, std::spa
 
     for (std::size_t b = 0; b < B_; ++b) {
         samplers.emplace_back(options.sampling, b);
-        seen[b] = inputs[b].ids;
+        seen[b] = inputs[b].past;
+        seen[b].insert(seen[b].end(), inputs[b].ids.begin(), inputs[b].ids.end());
         const Tensor<B> x = model.embed(be, inputs[b].ids, inputs[b].features);
         const Index n = x.shape()[0];
         Tensor<B> hidden;

@@ -37,19 +37,31 @@ struct SmolVLM {
         return features;
     }
 
-    /// ids [N] -> embeddings [N, D], the rows of <image> tokens replaced by the features in reading order. Throws ValueError
-    /// unless there are exactly as many feature rows as <image> tokens.
+    /// ids [N] -> embeddings [N, D], the rows of <image> tokens replaced by the features in reading order. Without features
+    /// an <image> token is embedded like any other, as transformers does without pixel_values.
     Tensor<B> embed(B& be, Ids ids, const Tensor<B>& features) const {
         Tensor<B> x = text_model.embed_tokens.forward(be, ids);
+        if (features.empty()) return x;
+        check_pictures(ids, features);
+        if (const auto places = image_places(ids); !places.empty()) be.scatter_rows(x, places, features);
+        return x;
+    }
+
+    /// Throws ValueError unless there are exactly as many feature rows as <image> tokens.
+    void check_pictures(Ids ids, const Tensor<B>& features) const {
+        const Index rows = features.empty() ? 0 : features.shape()[0];
+        const auto places = static_cast<Index>(image_places(ids).size());
+        SMOLVLM_CHECK(places == rows, ValueError, "image tokens: the text has ", places,
+                      " <image> tokens but the pictures give ", rows, " feature rows");
+    }
+
+    /// Where the <image> tokens are among ids.
+    std::vector<std::int32_t> image_places(Ids ids) const {
         std::vector<std::int32_t> places;
         if (config.has_vision)
             for (std::size_t i = 0; i < ids.size(); ++i)
                 if (ids[i] == config.image_token_id) places.push_back(static_cast<std::int32_t>(i));
-        const Index rows = features.empty() ? 0 : features.shape()[0];
-        SMOLVLM_CHECK(static_cast<Index>(places.size()) == rows, ValueError, "image tokens: the text has ", places.size(),
-                      " <image> tokens but the pictures give ", rows, " feature rows");
-        if (rows > 0) be.scatter_rows(x, places, features);
-        return x;
+        return places;
     }
 
     /// ids [N] of all segments, features of their images (or empty) -> hidden states [N, D]
