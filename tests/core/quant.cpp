@@ -1,6 +1,7 @@
 #include <smolvlm/core/quant.hpp>
 
 #include <smolvlm/core/random.hpp>
+#include <smolvlm/io/gguf.hpp>
 #include <smolvlm/io/safetensors.hpp>
 
 #include <doctest/doctest.h>
@@ -112,7 +113,8 @@ TEST_CASE("quant: every value of a Q6_K block has four low bits, two high bits a
 TEST_CASE("quant: every format gives the values that the reference package reads in it, bit for bit") {
     const auto golden = Safetensors::open(SMOLVLM_TEST_DIR "/golden/quant.safetensors");
     const auto source = golden.tensor<float>("source");
-    for (DType dtype : {DType::q8_0, DType::q4_0, DType::q4_1, DType::q5_0, DType::q5_1, DType::q6_k}) {
+    for (DType dtype : {DType::q8_0, DType::q4_0, DType::q4_1, DType::q5_0, DType::q5_1, DType::iq4_nl, DType::q2_k,
+                        DType::q3_k, DType::q4_k, DType::q5_k, DType::q6_k}) {
         const std::string name(info(dtype).name);
         CAPTURE(name);
         const HostWeight bytes = golden.host_weight(name + ".bytes");
@@ -122,6 +124,20 @@ TEST_CASE("quant: every format gives the values that the reference package reads
         CHECK(std::equal(values.begin(), values.end(), expected.data(), expected.data() + expected.numel()));
         if (dtype == DType::q8_0 || dtype == DType::q4_0 || dtype == DType::q4_1)
             CHECK(quantized(dtype, {source.flat().begin(), source.flat().end()}) == stored);
+    }
+}
+
+TEST_CASE("quant: the reference package's GGUF file has every format under the number that we read it by") {
+    const auto golden = Safetensors::open(SMOLVLM_TEST_DIR "/golden/quant.safetensors");
+    const auto file = Gguf::open(SMOLVLM_TEST_DIR "/golden/quant.gguf");
+    CHECK(file.tensors().size() == 11);
+    for (const auto& [name, tensor] : file.tensors()) {
+        CAPTURE(name);
+        CHECK(info(tensor.dtype).name == name);
+        const auto expected = golden.tensor<float>(name + ".values");
+        std::vector<float> row(static_cast<std::size_t>(expected.numel()));
+        file.host_weight(name).row(0, row.data());
+        CHECK(std::equal(row.begin(), row.end(), expected.data()));
     }
 }
 

@@ -1,6 +1,8 @@
 #pragma once
 /// Element types as files store them. Block-quantised types (GGUF) hold `block_elements` values in `block_bytes` bytes.
 
+#include <cstddef>
+#include <cstring>
 #include <optional>
 #include <string_view>
 
@@ -9,7 +11,11 @@
 
 namespace smolvlm {
 
-enum class DType : std::uint8_t { f64, f32, f16, bf16, i64, i32, i16, i8, u8, boolean, q8_0, q4_0, q4_1, q5_0, q5_1, q6_k };
+enum class DType : std::uint8_t {
+    f64, f32, f16, bf16,                                                 // floating
+    i64, i32, i16, i8, u8, boolean,                                      // integers: no weights
+    q8_0, q4_0, q4_1, q5_0, q5_1, iq4_nl, q2_k, q3_k, q4_k, q5_k, q6_k,  // block-quantised
+};
 
 struct DTypeInfo {
     std::string_view name;  // as safetensors and GGUF spell it
@@ -34,6 +40,11 @@ constexpr DTypeInfo info(DType dtype) {
         case DType::q4_1: return {"Q4_1", 32, 20};
         case DType::q5_0: return {"Q5_0", 32, 22};
         case DType::q5_1: return {"Q5_1", 32, 24};
+        case DType::iq4_nl: return {"IQ4_NL", 32, 18};
+        case DType::q2_k: return {"Q2_K", 256, 84};
+        case DType::q3_k: return {"Q3_K", 256, 110};
+        case DType::q4_k: return {"Q4_K", 256, 144};
+        case DType::q5_k: return {"Q5_K", 256, 176};
         case DType::q6_k: return {"Q6_K", 256, 210};
     }
     return {"?", 1, 1};
@@ -74,5 +85,21 @@ inline Index bytes_of(DType dtype, const Shape& shape) {
                   "tensor of shape ", shape, " is too large");
     return bytes;
 }
+
+namespace detail {
+
+/// A value at any address; files align nothing.
+template <class T>
+T load(const std::byte* source) {
+    T value;
+    std::memcpy(&value, source, sizeof value);
+    return value;
+}
+template <class T>
+void store(std::byte* target, T value) {
+    std::memcpy(target, &value, sizeof value);
+}
+
+}  // namespace detail
 
 }  // namespace smolvlm

@@ -8,10 +8,11 @@
 ///     Q4_1   32 values, 20 bytes   | d | m | nibbles |                         x = d q + m
 ///     Q5_0   32 values, 22 bytes   | d | fifth bits (u32) | nibbles |          x = d (q - 16)
 ///     Q5_1   32 values, 24 bytes   | d | m | fifth bits (u32) | nibbles |      x = d q + m
-///     Q6_K  256 values, 210 bytes  | nibbles (128) | upper bits (64) | scales (16 x i8) | d |   x = d s (q - 32)
+///     IQ4_NL 32 values, 18 bytes   | d | nibbles |                             x = d table[q]
+///     Q2_K to Q6_K, 256 values                                                 see k_quant.hpp
 ///
 /// In a block of 32, byte j of the 16 bytes of nibbles holds value j in its low half and value j + 16 in its high half;
-/// bit j of the fifth bits belongs to value j. Q6_K: see dequantize_q6_k.
+/// bit j of the fifth bits belongs to value j.
 ///
 /// All values are computed in float, whatever T is, so that a model has the same weights in every precision.
 /// Source of the layouts: ggml, src/ggml-common.h and src/ggml-quants.c (quantize_row_*_ref).
@@ -20,25 +21,12 @@
 #include <cassert>
 #include <cmath>
 #include <cstddef>
-#include <cstring>
 
-#include <smolvlm/core/dtype.hpp>
+#include <smolvlm/core/k_quant.hpp>
 
 namespace smolvlm {
 
 namespace detail {
-
-/// A value at any address; files align nothing.
-template <class T>
-T load(const std::byte* source) {
-    T value;
-    std::memcpy(&value, source, sizeof value);
-    return value;
-}
-template <class T>
-void store(std::byte* target, T value) {
-    std::memcpy(target, &value, sizeof value);
-}
 
 inline constexpr Index block_width = 32;
 
@@ -89,24 +77,14 @@ void dequantize_q5_1(const std::byte* block, T* x) {
     }
 }
 
-/// 256 values = 2 halves x 4 groups x 32. Value j of group g in half h:
-///     low 4 bits   byte 32 (g mod 2) + j of the half's 64 bytes of nibbles: of groups 0, 1 its low, of 2, 3 its high
-///     high 2 bits  byte j of the half's 32 bytes of upper bits, bits 2g and 2g + 1
-///     scale        one of 16 per block, each for 16 values in order
+/// The sixteen values of a nibble in IQ4_NL, closer together around zero, where most weights are.
+inline constexpr std::int8_t iq4_nl_values[16] = {-127, -104, -83, -65, -49, -35, -22, -10,
+                                                  1,    13,   25,  38,  53,  69,  89,  113};
+
 template <class T>
-void dequantize_q6_k(const std::byte* block, T* x) {
-    const std::byte *low = block, *high = block + 128, *scales = block + 192;
-    const float d = load<half>(block + 208);
-    for (Index h = 0; h < 2; ++h)
-        for (Index g = 0; g < 4; ++g)
-            for (Index j = 0; j < 32; ++j) {
-                const int pair = std::to_integer<int>(low[64 * h + 32 * (g % 2) + j]);
-                const int upper = std::to_integer<int>(high[32 * h + j]) >> (2 * g) & 3;
-                const int q = (g < 2 ? pair & 15 : pair >> 4) | upper << 4;
-                const Index i = 128 * h + 32 * g + j;
-                const float scale = d * static_cast<float>(load<std::int8_t>(scales + i / 16));
-                x[i] = T(scale * static_cast<float>(q - 32));
-            }
+void dequantize_iq4_nl(const std::byte* block, T* x) {
+    const float d = load<half>(block);
+    for (Index j = 0; j < block_width; ++j) x[j] = T(d * static_cast<float>(iq4_nl_values[nibble(block + 2, j)]));
 }
 
 /// 1 / d, or 0 where that has no finite value: an all-zero block stays all zero.
@@ -185,6 +163,11 @@ void dequantize_row(DType dtype, const std::byte* source, Index n, T* out) {
         case DType::q4_1: return blocks(detail::dequantize_q4_1<T>);
         case DType::q5_0: return blocks(detail::dequantize_q5_0<T>);
         case DType::q5_1: return blocks(detail::dequantize_q5_1<T>);
+        case DType::iq4_nl: return blocks(detail::dequantize_iq4_nl<T>);
+        case DType::q2_k: return blocks(detail::dequantize_q2_k<T>);
+        case DType::q3_k: return blocks(detail::dequantize_q3_k<T>);
+        case DType::q4_k: return blocks(detail::dequantize_q4_k<T>);
+        case DType::q5_k: return blocks(detail::dequantize_q5_k<T>);
         case DType::q6_k: return blocks(detail::dequantize_q6_k<T>);
         default: fail<ValueError>("a row of ", dtype, " holds no weights: expected a floating or quantised type");
     }

@@ -25,9 +25,10 @@ struct GgmlType {
     DType dtype;
 };
 inline constexpr GgmlType ggml_types[] = {
-    {0, DType::f32},   {1, DType::f16},   {2, DType::q4_0}, {3, DType::q4_1}, {6, DType::q5_0},
-    {7, DType::q5_1},  {8, DType::q8_0},  {14, DType::q6_k}, {24, DType::i8}, {25, DType::i16},
-    {26, DType::i32},  {27, DType::i64},  {28, DType::f64}, {30, DType::bf16},
+    {0, DType::f32},   {1, DType::f16},  {2, DType::q4_0},  {3, DType::q4_1},  {6, DType::q5_0},    {7, DType::q5_1},
+    {8, DType::q8_0},  {10, DType::q2_k}, {11, DType::q3_k}, {12, DType::q4_k}, {13, DType::q5_k},   {14, DType::q6_k},
+    {20, DType::iq4_nl}, {24, DType::i8}, {25, DType::i16},  {26, DType::i32},  {27, DType::i64},    {28, DType::f64},
+    {30, DType::bf16},
 };
 
 inline constexpr Index gguf_default_alignment = 32;
@@ -177,7 +178,7 @@ private:
         const auto* const known = std::find_if(std::begin(detail::ggml_types), std::end(detail::ggml_types),
                                                [type](const detail::GgmlType& t) { return t.number == type; });
         SMOLVLM_CHECK(known != std::end(detail::ggml_types), FormatError, where, " has the ggml type ", type,
-                      ", expected F32, F16, BF16, F64, Q8_0, Q4_0, Q4_1, Q5_0, Q5_1, Q6_K or an integer type");
+                      ", expected F32, F16, BF16, F64, Q8_0, Q4_0, Q4_1, Q5_0, Q5_1, Q2_K to Q6_K, IQ4_NL or an integer");
         tensor.dtype = known->dtype;
         tensor.offset = in.index(where + ": the offset");
         try {
