@@ -5,6 +5,8 @@
 ///
 ///     save(be, model, generation, "folder", {.dtype = DType::bf16, .copy_from = "where/it/was/loaded/from"});
 
+#include <functional>
+
 #include <smolvlm/checkpoint/hf_folder.hpp>
 #include <smolvlm/io/atomic_folder.hpp>
 
@@ -16,6 +18,8 @@ struct SaveOptions {
     // The folder whose tokenizer and processor files go along; empty: none do.
     std::string copy_from = {};
     int threads = default_threads();
+    // Whatever else is to appear in the folder, together with the model.
+    std::function<void(AtomicFolder&)> also = {};
 };
 
 namespace detail {
@@ -146,6 +150,7 @@ void save(B& be, const SmolVLM<B>& model, const GenerationConfig& generation, co
         writer.write(NamedTensor::of("", weight).bytes);
     });
     writer.commit();
+    if (options.also) options.also(folder);
     folder.commit();
 }
 

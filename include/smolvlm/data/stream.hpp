@@ -68,6 +68,26 @@ public:
         return make_batch(examples);
     }
 
+    /// f(batch) for batches of every sample of the first set once, in the file's order (on several ranks: of this one's).
+    template <class F>
+    void one_epoch(F&& f) const {
+        std::vector<Example> examples;
+        Index tokens = 0;
+        const auto flush = [&] {
+            if (!examples.empty()) f(make_batch(examples));
+            examples.clear();
+            tokens = 0;
+        };
+        for (Index i = rank_; i < files_[0].size(); i += ranks_) {
+            Example next = example(0, i, i);
+            if (next.tokens() > pack_.max_tokens) continue;
+            if (tokens + next.tokens() > pack_.batch_tokens || std::ssize(examples) == pack_.batch_samples) flush();
+            tokens += next.tokens();
+            examples.push_back(std::move(next));
+        }
+        flush();
+    }
+
     /// Sample i of a set as an example. draw: which of its random versions (its place in the order).
     Example example(std::size_t set, Index i, Index draw) const {
         const ChatFile& file = files_[set];

@@ -1,0 +1,77 @@
+#pragma once
+/// From a batch to the logits that are judged, on any backend: Grad<B> to learn, B alone to evaluate.
+
+#include <cmath>
+
+#include <smolvlm/core/random.hpp>
+#include <smolvlm/data/batch.hpp>
+#include <smolvlm/model/smolvlm.hpp>
+
+namespace smolvlm {
+
+/// Pictures of the batch [I, 3, T, T] as the vision tower takes them.
+template <class T>
+HostTensor<T> batch_pixels(const Batch& batch, const PixelScaling& scaling, int threads) {
+    HostTensor<float> values = normalize(batch.frames, scaling, threads);
+    if constexpr (std::is_same_v<T, float>) {
+        return values;
+    } else {
+        HostTensor<T> wide(values.shape());
+        std::ranges::copy(std::as_const(values).flat(), wide.data());
+        return wide;
+    }
+}
+
+/// NEFTune (Jain et al. 2023, arXiv:2310.05914): noise on the embeddings of a sequence of T tokens, uniform in
+/// [-1, 1] alpha / sqrt(T D); rows of image tokens, whose embeddings are not used, get none. -> [N, D]
+template <class T>
+HostTensor<T> neftune_noise(const Batch& batch, Index D, double alpha, Index image_token_id, Random random) {
+    HostTensor<T> noise = HostTensor<T>::zeros({batch.tokens(), D});
+    Index row = 0;
+    for (const Index length : batch.lengths) {
+        const double size = alpha / std::sqrt(static_cast<double>(length * D));
+        for (const Index end = row + length; row < end; ++row)
+            for (Index j = 0; j < D; ++j) {
+                const double u = 2 * random.uniform() - 1;
+                if (batch.ids[static_cast<std::size_t>(row)] != image_token_id) noise.data()[row * D + j] = static_cast<T>(size * u);
+            }
+    }
+    return noise;
+}
+
+/// Logits of the counted rows alone [counted, V]: the head is the widest matrix, and prompts need none of it.
+/// noise: added to the input embeddings [N, D], or null.
+template <Backend B>
+Tensor<B> batch_logits(B& be, const SmolVLM<B>& model, const Batch& batch, const PixelScaling& scaling, int threads,
+                       const HostTensor<typename B::Scalar>* noise = nullptr, Probe<B>* probe = nullptr) {
+    Tensor<B> features;
+    if (!batch.frames.empty()) {
+        const Shape& shape = batch.frames.shape();
+        const PatchGrid grid = make_patch_grid(model.config.vision, shape[0], shape[2], shape[3]);
+        const auto pixels = batch_pixels<typename B::Scalar>(batch, scaling, threads);
+        features = model.encode_images(be, be.from_host(pixels), grid, probe);
+    }
+    Tensor<B> x = model.embed(be, batch.ids, features);
+    if (noise) be.add_to(x, be.from_host(*noise));
+    if (probe) (*probe)("text.inputs_embeds", x);
+    const Tensor<B> hidden = model.text_model.forward(be, std::move(x), batch.segments(), nullptr, probe);
+    const Tensor<B> logits = model.logits(be, be.gather_rows(hidden, batch.counted));
+    if (probe) (*probe)("logits", logits);
+    return logits;
+}
+
+/// How many rows have their target as the most likely token (the first of equals). logits [n, V]
+template <class T>
+Index correct_rows(const HostTensor<T>& logits, Ids targets, int threads) {
+    std::vector<char> correct(targets.size(), 0);
+    parallel_for(threads, logits.dim(0), Index(8), [&](Index begin, Index end) {
+        for (Index n = begin; n < end; ++n) {
+            const auto row = logits.view().row(n);
+            correct[static_cast<std::size_t>(n)] =
+                std::max_element(row.begin(), row.end()) - row.begin() == targets[static_cast<std::size_t>(n)];
+        }
+    });
+    return std::ranges::count(correct, 1);
+}
+
+}  // namespace smolvlm
