@@ -10,7 +10,8 @@ using Doubles = std::vector<HostTensor<double>>;
 
 /// What is checked of one op, given as vjp(be, gradients), on every path and with one and three threads:
 /// gradients that start empty are the definition's, gradients that start with something are added to, a gradient wanted
-/// alone is the same, and threads change nothing. `shapes`: of the gradients; with `starts` false they cannot start empty.
+/// alone is the same, and threads change nothing. `shapes`: of the gradients; with `starts` false they cannot start
+/// empty.
 template <class T, class Vjp>
 void check_vjp(const std::vector<Shape>& shapes, double size, Vjp vjp, bool starts = true) {
     const auto run = [&](auto& be, std::size_t only, bool empty) {
@@ -82,7 +83,8 @@ TEST_CASE_TEMPLATE("cpu linear_vjp: gradients pass through a weight of every dty
     }
     HostWeight w{DType::q6_k, {50, 512}, Storage::allocate(50 * 2 * 210)};
     Random random_bytes(5);
-    for (std::size_t i = 0; i < 50 * 2 * 210; ++i) w.storage.data()[i] = static_cast<std::byte>(random_bytes.below(256));
+    for (std::size_t i = 0; i < 50 * 2 * 210; ++i)
+        w.storage.data()[i] = static_cast<std::byte>(random_bytes.below(256));
     for (Index block = 0; block < 100; ++block) detail::store(w.storage.data() + block * 210 + 208, half(0.001f));
     check_vjp<T>({{5, 512}}, 100, [&](auto& be, auto d) {
         using Tensor = typename std::remove_cvref_t<decltype(be)>::Tensor;
@@ -101,7 +103,8 @@ TEST_CASE_TEMPLATE("cpu norm vjps: rows of every width, enough of them for sever
                 be.rms_norm_vjp(random(be, {N, D}, 1), random(be, {D}, 2), 1e-2, random(be, {N, D}, 3), d[0], d[1]);
             });
             check_vjp<T>({{N, D}, {D}, {D}}, size, [&](auto& be, auto d) {
-                be.layer_norm_vjp(random(be, {N, D}, 1), random(be, {D}, 2), 1e-2, random(be, {N, D}, 3), d[0], d[1], d[2]);
+                be.layer_norm_vjp(random(be, {N, D}, 1), random(be, {D}, 2), 1e-2, random(be, {N, D}, 3), d[0], d[1],
+                                  d[2]);
             });
         }
 }
@@ -141,24 +144,43 @@ TEST_CASE_TEMPLATE("cpu elementwise vjps, and those that move rows", T, float, d
     }
     const std::vector<std::int32_t> ids{3, 0, 3, 6, 1};
     for (Index D : {1, 17, 300}) {
-        check_vjp<T>({{7, D}}, 8, [&](auto& be, auto d) { be.gather_rows_vjp(ids, random(be, {5, D}, 1), d[0]); }, false);
-        check_vjp<T>({{7, D}}, 8, [&](auto& be, auto d) { be.embedding_vjp(ids, random(be, {5, D}, 1), d[0]); }, false);
+        check_vjp<T>(
+            {{7, D}}, 8,
+            [&](auto& be, auto d) {
+                be.gather_rows_vjp(ids, random(be, {5, D}, 1), d[0]);
+            },
+            false);
+        check_vjp<T>(
+            {{7, D}}, 8,
+            [&](auto& be, auto d) {
+                be.embedding_vjp(ids, random(be, {5, D}, 1), d[0]);
+            },
+            false);
         check_vjp<T>({{7, D}, {5, D}}, 8, [&](auto& be, auto d) {
             be.scatter_rows_vjp(ids, random(be, {7, D}, 1), d[0], d[1]);
         });
-        check_vjp<T>({{2 * 12, D}}, 4, [&](auto& be, auto d) { be.pixel_shuffle_vjp(6, 2, 2, random(be, {6, 4 * D}, 1), d[0]); });
+        check_vjp<T>({{2 * 12, D}}, 4, [&](auto& be, auto d) {
+            be.pixel_shuffle_vjp(6, 2, 2, random(be, {6, 4 * D}, 1), d[0]);
+        });
     }
-    check_vjp<T>({{2, 3, 9, 8}}, 4, [&](auto& be, auto d) { be.patchify_vjp(4, random(be, {8, 48}, 1), d[0]); }, false);
+    check_vjp<T>(
+        {{2, 3, 9, 8}}, 4,
+        [&](auto& be, auto d) {
+            be.patchify_vjp(4, random(be, {8, 48}, 1), d[0]);
+        },
+        false);
     for (Index K : {2, 6, 40, 64})
         check_vjp<T>({{9, 3 * K}}, 8, [&](auto& be, auto d) {
-            be.rope_vjp(3, 1e4, Segments(Segments::Mask::causal, {{0, 4, 0, 4}, {4, 5, 9, 30}}), random(be, {9, 3 * K}, 1), d[0]);
+            be.rope_vjp(3, 1e4, Segments(Segments::Mask::causal, {{0, 4, 0, 4}, {4, 5, 9, 30}}),
+                        random(be, {9, 3 * K}, 1), d[0]);
         });
 }
 
 TEST_CASE_TEMPLATE("cpu cross_entropy: the loss and its gradient over vocabularies small and large", T, float, double) {
     for (Index V : {1, 5, 16, 100, 5011}) {
         CAPTURE(V);
-        const std::vector<std::int32_t> targets{0, ignore_index, static_cast<std::int32_t>(V - 1), static_cast<std::int32_t>(V / 2)};
+        const std::vector<std::int32_t> targets{0, ignore_index, static_cast<std::int32_t>(V - 1),
+                                                static_cast<std::int32_t>(V / 2)};
         auto logits = random_tensor({4, V}, 1);
         for (double& x : logits.view().row(2)) x += 500;  // more than exp can hold
         const auto expected = Ref<double>().cross_entropy(as<double>(as<float>(logits)), targets);

@@ -1,16 +1,15 @@
 #pragma once
-/// What happened, in order, so that it can be walked backwards once. Iterative and linear: no recursion, every entry visited
-/// once however often its result was used; an entry frees what it kept as soon as it has been visited.
+/// What happened, in order, so that it can be walked backwards once. Iterative and linear: no recursion, every entry
+/// visited once however often its result was used; an entry frees what it kept as soon as it has been visited.
 
 #include <functional>
-#include <vector>
-
 #include <smolvlm/backend/differentiable.hpp>
+#include <vector>
 
 namespace smolvlm {
 
-/// Who made a tensor: 0 nobody (a constant), < 0 a parameter that is watched (for the whole training), > 0 an entry of the
-/// tape (for one step; numbers go on over steps, so a tensor kept from an earlier step is recognised and refused).
+/// Who made a tensor: 0 nobody (a constant), < 0 a parameter that is watched (for the whole training), > 0 an entry of
+/// the tape (for one step; numbers go on over steps, so a tensor kept from an earlier step is recognised and refused).
 using NodeId = std::int64_t;
 
 /// An input of a recorded op: who made it, and its shape, read before anything is moved.
@@ -39,14 +38,13 @@ class Tape {
 public:
     using Inner = Tensor<B>;
 
-    /// Where a vjp puts its results: sinks[i] is the gradient slot of parent i, empty at first, or null when not wanted.
+    /// Where a vjp puts its results: sinks[i] is the gradient slot of parent i, empty at first, or null when not
+    /// wanted.
     class Sinks {
     public:
         Sinks(B& be, Tape& tape, std::span<const Parent> parents) : be_(be), tape_(tape), parents_(parents) {}
 
-        Inner* operator[](std::size_t i) {
-            return parents_[i].node == 0 ? nullptr : &tape_.slot(parents_[i].node);
-        }
+        Inner* operator[](std::size_t i) { return parents_[i].node == 0 ? nullptr : &tape_.slot(parents_[i].node); }
         /// The same, zero at first: for a vjp that cannot tell the shape of its result.
         Inner* zeros(std::size_t i) {
             Inner* const slot = (*this)[i];

@@ -40,7 +40,8 @@ void elementwise_vjp(In<T> a, In<T> b, In<T> dy, Sink<T> da, Sink<T> db, CpuPath
 ///     dx += dy (s + x s (1 - s) 2u')
 struct GeluTanhVjp {
     template <class T, int L>
-    SMOLVLM_INLINE static void of(const Vec<T, L>& x, const Vec<T, L>&, const Vec<T, L>& dy, Vec<T, L>& dx, Vec<T, L>&) {
+    SMOLVLM_INLINE static void of(const Vec<T, L>& x, const Vec<T, L>&, const Vec<T, L>& dy, Vec<T, L>& dx,
+                                  Vec<T, L>&) {
         using V = Vec<T, L>;
         constexpr T c = T(1.5957691216057307117597842397375);  // 2 sqrt(2/pi)
         const V square = x * x, denominator = exp((square * T(-0.044715) - T(1)) * (x * c)) + T(1);

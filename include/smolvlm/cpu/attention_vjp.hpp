@@ -9,7 +9,6 @@
 /// the shapes alone, so threads do not change a result.
 
 #include <limits>
-
 #include <smolvlm/cpu/attention.hpp>
 #include <smolvlm/cpu/sink.hpp>
 #include <smolvlm/cpu/turn.hpp>
@@ -18,7 +17,8 @@ namespace smolvlm::cpu {
 
 namespace attention_detail {
 
-/// Keys and values of one head, as the tiles want them: turned into panels [key_panel][K][key_panel], keys also as rows.
+/// Keys and values of one head, as the tiles want them: turned into panels [key_panel][K][key_panel], keys also as
+/// rows.
 template <class T>
 struct HeadPanels {
     T *k_turned, *v_turned, *k_rows;  // [keys * K] twice, [keys, width]
@@ -27,10 +27,10 @@ struct HeadPanels {
 /// One block of query rows; its gradients go to dq, and are added to dk and dv.
 template <class T>
 struct BlockVjp {
-    T *q, *dy, *dq;       // [rows, width]; q scaled by 1/sqrt(K)
-    T *a, *ds;            // [rows, keys_stride]
-    T *turned;            // [keys, turned_stride]: a^T or ds^T
-    T *dk, *dv;           // [keys, width]
+    T *q, *dy, *dq;  // [rows, width]; q scaled by 1/sqrt(K)
+    T *a, *ds;       // [rows, keys_stride]
+    T* turned;       // [keys, turned_stride]: a^T or ds^T
+    T *dk, *dv;      // [keys, width]
     Index rows, K, width, keys_stride, turned_stride;
     Index first_visible, rows_per_key;  // as in Block
 
@@ -51,11 +51,13 @@ struct StepVjp {
         product<Bytes>(b.rows, b.ds, b.keys_stride, head.k_rows, b.width, keys, b.width, {nullptr, 0, b.dq, b.width});
         if (b.dk) {
             Turn::run<Bytes>(b.ds, b.keys_stride, b.rows, keys, b.turned, b.turned_stride);
-            product<Bytes>(keys, b.turned, b.turned_stride, b.q, b.width, b.rows, b.width, {b.dk, b.width, b.dk, b.width});
+            product<Bytes>(keys, b.turned, b.turned_stride, b.q, b.width, b.rows, b.width,
+                           {b.dk, b.width, b.dk, b.width});
         }
         if (b.dv) {
             Turn::run<Bytes>(b.a, b.keys_stride, b.rows, keys, b.turned, b.turned_stride);
-            product<Bytes>(keys, b.turned, b.turned_stride, b.dy, b.width, b.rows, b.width, {b.dv, b.width, b.dv, b.width});
+            product<Bytes>(keys, b.turned, b.turned_stride, b.dy, b.width, b.rows, b.width,
+                           {b.dv, b.width, b.dv, b.width});
         }
     }
 
@@ -76,7 +78,8 @@ struct StepVjp {
             tiles<L, R, C>(rows, x, ldx, z + column, ldz, K, C * L, y.at(0, column));
         for (; column < width; column += L) tiles<L, R, 1>(rows, x, ldx, z + column, ldz, K, L, y.at(0, column));
     }
-    /// Scores of row r to weights, and the gradients of the weights to those of the scores. Zero where the row sees nothing.
+    /// Scores of row r to weights, and the gradients of the weights to those of the scores. Zero where the row sees
+    /// nothing.
     template <class V>
     SMOLVLM_INLINE static void softmax_row(BlockVjp<T> b, Index r, Index end) {
         constexpr Index L = V::lanes;
@@ -157,8 +160,8 @@ void attention_vjp(In<T> q, In<T> k, In<T> v, Heads heads, const Segments& segme
     T* const own_sums = reinterpret_cast<T*>(memory.data());
     const T scale = T(1) / std::sqrt(static_cast<T>(K));
 
-    const Index scratch_size = keys_most * (2 * K + 3 * width) + rows_most * (3 * width + 2 * keys_stride) +
-                               keys_most * turned_stride;
+    const Index scratch_size =
+        keys_most * (2 * K + 3 * width) + rows_most * (3 * width + 2 * keys_stride) + keys_most * turned_stride;
     for_each_task<T>(team, static_cast<Index>(tasks.size()), scratch_size, [&](T* scratch, Index number) {
         const VjpTask& task = tasks[static_cast<std::size_t>(number)];
         const Segment& segment = task.segment;

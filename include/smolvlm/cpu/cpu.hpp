@@ -47,9 +47,8 @@ public:
     Weight make_weight(const HostWeight& w) { return Weight(w, threads_); }
     Tensor zeros(const Shape& shape) {
         Tensor y = make(shape);
-        parallel_for(threads_, y.numel(), Index(1) << 16, [&](Index begin, Index end) {
-            std::fill(y.data() + begin, y.data() + end, T(0));
-        });
+        parallel_for(threads_, y.numel(), Index(1) << 16,
+                     [&](Index begin, Index end) { std::fill(y.data() + begin, y.data() + end, T(0)); });
         return y;
     }
 
@@ -134,7 +133,8 @@ public:
 
     void linear_vjp(const Tensor& x, const Weight& w, const Tensor& dy, Tensor* dx, Tensor* dw, Tensor* dbias) {
         const Shape rows{dy.dim(0), w.cols()}, bias{w.rows()};
-        cpu::linear_vjp<T>(x.view(), w, dy.view(), sink(dx, rows), sink(dw, w.shape()), sink(dbias, bias), path_, team());
+        cpu::linear_vjp<T>(x.view(), w, dy.view(), sink(dx, rows), sink(dw, w.shape()), sink(dbias, bias), path_,
+                           team());
     }
     void embedding_vjp(Ids ids, const Tensor& dy, Tensor* dw) { gather_rows_vjp(ids, dy, dw); }
     void gather_rows_vjp(Ids ids, const Tensor& dy, Tensor* dx) {
@@ -144,12 +144,13 @@ public:
         const Shape rows{static_cast<Index>(ids.size()), dy.dim(1)};
         cpu::scatter_rows_vjp<T>(ids, dy.view(), sink(dx, dy.shape()), sink(drows, rows), path_, threads_);
     }
-    void rms_norm_vjp(const Tensor& x, const Tensor& weight, double eps, const Tensor& dy, Tensor* dx, Tensor* dweight) {
+    void rms_norm_vjp(const Tensor& x, const Tensor& weight, double eps, const Tensor& dy, Tensor* dx,
+                      Tensor* dweight) {
         cpu::norm_vjp<false, T>(x.view(), weight.view(), static_cast<T>(eps), dy.view(), sink(dx, x.shape()),
                                 sink(dweight, weight.shape()), {}, path_, team());
     }
-    void layer_norm_vjp(const Tensor& x, const Tensor& weight, double eps, const Tensor& dy, Tensor* dx, Tensor* dweight,
-                        Tensor* dbias) {
+    void layer_norm_vjp(const Tensor& x, const Tensor& weight, double eps, const Tensor& dy, Tensor* dx,
+                        Tensor* dweight, Tensor* dbias) {
         cpu::norm_vjp<true, T>(x.view(), weight.view(), static_cast<T>(eps), dy.view(), sink(dx, x.shape()),
                                sink(dweight, weight.shape()), sink(dbias, weight.shape()), path_, team());
     }
@@ -168,7 +169,8 @@ public:
                               sum(dv), path_, team());
     }
     void gelu_tanh_vjp(const Tensor& x, const Tensor& dy, Tensor* dx) {
-        cpu::elementwise_vjp<cpu::GeluTanhVjp, T>(x.view(), x.view(), dy.view(), sink(dx, x.shape()), {}, path_, threads_);
+        cpu::elementwise_vjp<cpu::GeluTanhVjp, T>(x.view(), x.view(), dy.view(), sink(dx, x.shape()), {}, path_,
+                                                  threads_);
     }
     void silu_mul_vjp(const Tensor& gate, const Tensor& up, const Tensor& dy, Tensor* dgate, Tensor* dup) {
         cpu::elementwise_vjp<cpu::SiluMulVjp, T>(gate.view(), up.view(), dy.view(), sink(dgate, gate.shape()),
@@ -189,7 +191,8 @@ public:
     }
     void cross_entropy_vjp(const Tensor& logits, Ids targets, const Tensor& dloss, Tensor* dlogits) {
         if (!dlogits) return;
-        cpu::cross_entropy_vjp<T>(logits.view(), targets, dloss.cview()(0), sink(dlogits, logits.shape()), path_, team());
+        cpu::cross_entropy_vjp<T>(logits.view(), targets, dloss.cview()(0), sink(dlogits, logits.shape()), path_,
+                                  team());
     }
 
 private:

@@ -2,7 +2,6 @@
 /// The loss over a large vocabulary, a row at a time, and its gradient.        definition: ref/cross_entropy.hpp
 
 #include <limits>
-
 #include <smolvlm/cpu/sink.hpp>
 #include <smolvlm/cpu/team.hpp>
 #include <smolvlm/ref/cross_entropy.hpp>
@@ -27,7 +26,8 @@ struct RowLogSumExp {
         T total = 0;
         for (Index begin = 0; begin < whole; begin += chain * L) {
             V part = V::zero();
-            for (Index j = begin; j < std::min(whole, begin + chain * L); j += L) part = part + exp<true>(V::load(x + j) - m);
+            for (Index j = begin; j < std::min(whole, begin + chain * L); j += L)
+                part = part + exp<true>(V::load(x + j) - m);
             total += sum(part);
         }
         for (Index j = whole; j < n; ++j) total += std::exp(x[j] - m);

@@ -18,7 +18,8 @@ namespace linear_detail {
 
 /// y [N, M] (+)= a [N, K] b [K, M], for operands that come in blocks:
 ///     rows_of_a(n0, rows, k0, count, to, stride)      to [rows, stride]          = a[n0 + r, k0 + k]
-///     panel_of_b(m0, columns, k0, count, to)          to [count, panel_width]    = b[k0 + k, m0 + m], zeros after `columns`
+///     panel_of_b(m0, columns, k0, count, to)          to [count, panel_width]    = b[k0 + k, m0 + m], zeros after
+///     `columns`
 template <class T, class RowsOfA, class PanelOfB>
 void blocked_product(Index N, Index K, Index M, Sink<T> y, RowsOfA rows_of_a, PanelOfB panel_of_b, CpuPath path,
                      const Team& team) {
@@ -42,7 +43,7 @@ void blocked_product(Index N, Index K, Index M, Sink<T> y, RowsOfA rows_of_a, Pa
             for (Index p = panels * group / groups; p < panels * (group + 1) / groups; ++p) {
                 const Index m0 = p * width, columns = std::min(width, M - m0);
                 panel_of_b(m0, columns, k0, count, panel);
-                const TileOut<T> out = at_chunk(y.at(n0 * M + m0).tiles(M), k0);
+                const TileOut<T> out = at_chain(y.at(n0 * M + m0).tiles(M), k0);
                 into_columns(rows, columns, out, edge, [&](TileOut<T> target) {
                     if (path == CpuPath::portable)
                         eigen_block(rows, near, stride, panel, width, count, target);
@@ -79,7 +80,8 @@ void widen_columns(const PackedWeight<T>& w, Index column, Index columns, Index 
     // Whole quantisation blocks around the columns.
     const DTypeInfo d = info(w.dtype());
     const Index first = column / d.block_elements * d.block_elements;
-    const Index last = std::min(w.cols(), (column + columns + d.block_elements - 1) / d.block_elements * d.block_elements);
+    const Index last =
+        std::min(w.cols(), (column + columns + d.block_elements - 1) / d.block_elements * d.block_elements);
     T wide[1024];
     for (Index m = 0; m < count; ++m) {
         const std::byte* const row = w.quantized_row(m0 + m) + first / d.block_elements * d.block_bytes;

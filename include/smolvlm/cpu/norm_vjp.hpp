@@ -60,7 +60,8 @@ struct NormVjpRows {
     }
 };
 
-/// x, dy [N, D]   w [D]   ->   dx [N, D], dw [D], db [D]. Sums over rows are taken block by block, then over the blocks.
+/// x, dy [N, D]   w [D]   ->   dx [N, D], dw [D], db [D]. Sums over rows are taken block by block, then over the
+/// blocks.
 template <bool subtract_mean, class T>
 void norm_vjp(In<T> x, In<T> w, std::type_identity_t<T> eps, In<T> dy, Sink<T> dx, Sink<T> dw, Sink<T> db, CpuPath path,
               const Team& team) {
@@ -74,9 +75,9 @@ void norm_vjp(In<T> x, In<T> w, std::type_identity_t<T> eps, In<T> dy, Sink<T> d
             T* const of_block = partial + i * sums;
             std::fill_n(of_block, sums, T(0));
             const Index first = i * block * D;
-            dispatch<NormVjpRows<subtract_mean>>(path, x.data() + first, w.data(), static_cast<T>(eps), dy.data() + first,
-                                                 dx.at(first), dw ? of_block : nullptr,
-                                                 db ? of_block + (sums - D) : nullptr, std::min(block, N - i * block), D);
+            dispatch<NormVjpRows<subtract_mean>>(
+                path, x.data() + first, w.data(), static_cast<T>(eps), dy.data() + first, dx.at(first),
+                dw ? of_block : nullptr, db ? of_block + (sums - D) : nullptr, std::min(block, N - i * block), D);
         }
     });
     if (dw) dispatch<linear_detail::ColumnSums>(path, partial, sums, blocks, D, dw);

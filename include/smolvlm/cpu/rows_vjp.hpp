@@ -25,8 +25,8 @@ void gather_rows_vjp(Ids ids, In<T> dy, View<T> dx, CpuPath path, int threads) {
     const Index grain = std::max<Index>(16, 16384 / std::max<Index>(1, static_cast<Index>(ids.size())));
     parallel_for(threads, D, grain, [&](Index begin, Index end) {
         for (std::size_t i = 0; i < ids.size(); ++i)
-            put_row<T>(dy.data() + static_cast<Index>(i) * D + begin, end - begin, {dx.data() + ids[i] * D + begin, true},
-                       path);
+            put_row<T>(dy.data() + static_cast<Index>(i) * D + begin, end - begin,
+                       {dx.data() + ids[i] * D + begin, true}, path);
     });
 }
 
@@ -58,7 +58,8 @@ void pixel_shuffle_vjp(Index rows, Index cols, Index s, In<T> dy, Sink<T> dx, Cp
         for (Index n = begin; n < end; ++n) {
             const Index i = n / ((rows / s) * (cols / s)), Y = n / (cols / s) % (rows / s), X = n % (cols / s);
             for (Index y = 0; y < s; ++y)
-                put_row<T>(dy.data() + (n * s + y) * run, run, dx.at(((i * rows + Y * s + y) * cols + X * s) * D), path);
+                put_row<T>(dy.data() + (n * s + y) * run, run, dx.at(((i * rows + Y * s + y) * cols + X * s) * D),
+                           path);
         }
     });
 }

@@ -1,6 +1,6 @@
 #pragma once
-/// Where a vector-Jacobian product puts its result (backend/differentiable.hpp): it is added to what is there, or written
-/// where nothing is there yet, which saves filling with zeros and reading them again.
+/// Where a vector-Jacobian product puts its result (backend/differentiable.hpp): it is added to what is there, or
+/// written where nothing is there yet, which saves filling with zeros and reading them again.
 
 #include <smolvlm/cpu/gemm.hpp>
 

@@ -1,4 +1,5 @@
 #pragma once
+#include <smolvlm/nn/checkpoint.hpp>
 #include <smolvlm/nn/embedding.hpp>
 #include <smolvlm/text/decoder_layer.hpp>
 
@@ -35,7 +36,7 @@ struct Llama {
             typename LayerCacheOf<B>::type* layer_cache = nullptr;
             if constexpr (CachingBackend<B>)
                 if (cache) layer_cache = &cache->layer(static_cast<Index>(i));
-            layers[i].forward(be, x, seg, layer_cache);
+            forward_layer(be, layers[i], x, seg, layer_cache);
             if (probe) (*probe)(join("text.layer.", i), x);
         }
         x = norm.forward(be, x);

@@ -2,6 +2,7 @@
 /// SigLIP vision tower (Zhai et al. 2023, arXiv:2303.15343) as SmolVLM uses it: patch embedding + learned positions, pre-LN
 /// encoder, final LayerNorm; the whole last hidden state is used, there is no pooling head.
 
+#include <smolvlm/nn/checkpoint.hpp>
 #include <smolvlm/nn/embedding.hpp>
 #include <smolvlm/nn/layer_norm.hpp>
 #include <smolvlm/nn/linear.hpp>
@@ -47,7 +48,7 @@ struct SiglipVision {
         be.add_to(x, position_embedding.forward(be, grid.position_ids));
         if (probe) (*probe)("vision.embeddings", x);
         for (std::size_t i = 0; i < layers.size(); ++i) {
-            layers[i].forward(be, x, grid);
+            forward_layer(be, layers[i], x, grid);
             if (probe) (*probe)(join("vision.layer.", i), x);
         }
         x = post_layernorm.forward(be, x);
