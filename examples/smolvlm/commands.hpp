@@ -12,6 +12,8 @@ int prompt(const Words& words);
 int preprocess(const Words& words);
 int trace(const Words& words);
 int compare(const Words& words);
+int grad(const Words& words);
 int info(const Words& words);
+int train(const Words& words);
 
 }  // namespace cli

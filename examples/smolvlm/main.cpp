@@ -26,6 +26,8 @@ constexpr Command commands[] = {
     {"preprocess", "pictures to the tiles and numbers that the model sees", cli::preprocess},
     {"trace", "every intermediate tensor of one pass through the model", cli::trace},
     {"compare", "two files of tensors, and where they first depart", cli::compare},
+    {"grad", "the loss of a batch and its derivative by every parameter", cli::grad},
+    {"train", "a model learns from conversations", cli::train},
     {"info", "what a checkpoint is: architecture, tokens, sizes, memory", cli::info},
 };
 
@@ -42,6 +44,7 @@ std::string usage() {
 int run(const cli::Words& words) {
     if (words.empty()) smolvlm::fail<smolvlm::ValueError>("no command given; smolvlm --help lists them");
     const std::string& name = words[0];
+    if (name == "help" && words.size() > 1) return run({words[1], "--help"});
     if (name == "--help" || name == "-h" || name == "help") return cli::print(usage()), 0;
     if (name == "--version")
         return cli::print(smolvlm::join("smolvlm ", SMOLVLM_VERSION_MAJOR, ".", SMOLVLM_VERSION_MINOR, ".",
