@@ -55,7 +55,7 @@ def gradients(model, inputs, labels):
     model.zero_grad()
     loss = loss_of(model, inputs, labels)
     loss.backward()
-    found = {n: p.grad for n, p in model.named_parameters() if p.grad is not None}
+    found = {n: p.grad.clone() for n, p in model.named_parameters() if p.grad is not None}
     assert all(torch.isfinite(g).all() for g in found.values())
     return loss.detach(), found
 

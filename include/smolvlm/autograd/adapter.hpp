@@ -22,7 +22,6 @@ struct Adapter {
     typename G::Weight a, b;       // [r, K], [M, r]
     typename G::Tensor magnitude;  // m [M]; empty: LoRA
     typename G::Weight scaling;    // s on the diagonal of [r, r], a constant
-    double scale = 1;              // s
     double dropout = 0;
 
     /// What linear(x, w, bias) is with this adapter.
