@@ -1,9 +1,10 @@
 #pragma once
-// What this machine can do right now: measured beside every figure, because other work on the machine changes it by
-// the minute.
+// What this machine can do right now: measured beside every figure and over a second, because other work on the machine
+// (on its host, where it is a virtual one) changes it by the minute and takes a share of every long run.
 
 #include <algorithm>
 #include <chrono>
+#include <cstdio>
 #include <ctime>
 #include <vector>
 
@@ -22,24 +23,16 @@ inline double now() {
     return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
 }
 
-/// The shortest of `runs` calls of f, in seconds.
-template <class F>
-double best_of(int runs, F f) {
-    double best = 1e30;
-    for (int i = 0; i < runs; ++i) {
-        const double start = now();
-        f();
-        best = std::min(best, now() - start);
-    }
-    return best;
-}
-
 /// The median of `runs` calls of f after one that warms up, in seconds.
 template <class F>
 double median_of(int runs, F f) {
     std::vector<double> times;
     f();
-    for (int i = 0; i < runs; ++i) times.push_back(best_of(1, f));
+    for (int i = 0; i < runs; ++i) {
+        const double start = now();
+        f();
+        times.push_back(now() - start);
+    }
     std::ranges::nth_element(times, times.begin() + runs / 2);
     return times[static_cast<std::size_t>(runs / 2)];
 }
@@ -67,10 +60,10 @@ struct MultiplyAdd {
 
 /// Float multiply-adds of all threads together, in GFLOP/s.
 inline double peak_gflops(int threads, CpuPath path) {
-    const Index repeats = 1'000'000;
+    const Index repeats = 4'000'000;
     const bool wide = path >= CpuPath::avx512;
     const double lanes = wide ? 16 : path == CpuPath::avx2 ? 8 : 4, sums = wide ? 20 : 12;
-    const double seconds = best_of(5, [&] {
+    const double seconds = median_of(15, [&] {
         parallel_for(threads, threads, 1, [&](Index, Index) {
             float numbers[] = {0.999f, 0.001f, 1.0f, 0.0f};
             cpu::dispatch<MultiplyAdd>(path, repeats, static_cast<float*>(numbers));
@@ -100,7 +93,7 @@ struct ReadAll {
 inline double read_gbps(int threads, CpuPath path) {
     static std::vector<float> memory(Index(128) << 20, 1.0f);
     const Index n = static_cast<Index>(memory.size());
-    const double seconds = best_of(3, [&] {
+    const double seconds = median_of(7, [&] {
         parallel_for(threads, n / 1024, 1, [&](Index begin, Index end) {
             float out = 0;
             cpu::dispatch<ReadAll>(path, memory.data() + begin * 1024, (end - begin) * 1024, &out);
@@ -109,6 +102,18 @@ inline double read_gbps(int threads, CpuPath path) {
         });
     });
     return static_cast<double>(n) * sizeof(float) / seconds / 1e9;
+}
+
+/// The most memory that this process held at once (VmHWM), in MB; 0 where the system does not say.
+inline double peak_memory_mb() {
+    double kilobytes = 0;
+    if (std::FILE* const file = std::fopen("/proc/self/status", "r")) {
+        char line[256];
+        while (std::fgets(line, sizeof line, file))
+            if (std::sscanf(line, "VmHWM: %lf kB", &kilobytes) == 1) break;
+        std::fclose(file);
+    }
+    return kilobytes / 1e3;
 }
 
 }  // namespace bench

@@ -29,49 +29,50 @@ struct TileOut {
     }
 };
 
-/// Terms that are added up in a register before the sum goes to y. The error of a float sum grows with the length of its
-/// chain: with one chain per row the connector was further from the truth than twice transformers' float32.
+/// Terms that are added up in registers before the sum goes to y. The error of a float sum grows with the length of its
+/// chain: with one chain per row the connector was further from the truth than twice transformers' float32. And so many
+/// rows of b, three registers wide, stay in the first-level cache while the rows of a pass by.
 inline constexpr Index chain = 128;
 
-/// y[r, c] = plus[r, c] + sum_k a[r, k] b[k, c]        a [R, K]   b [K, C registers] of stored type W
+/// What the terms from k0 on are added to: first what the caller wants, then what is in y.
+template <class T>
+TileOut<T> at_chain(TileOut<T> out, Index k0) {
+    return k0 == 0 ? out : TileOut<T>{out.y, out.ldy, out.y, out.ldy};
+}
+
+/// y[r, c] = plus[r, c] + sum_k a[r, k] b[k, c]        a [R, K]   b [K, C registers] of stored type W;  K <= chain
 /// far: b comes from memory, not from a cache, and is asked for some pages ahead (the processor's own prefetch stops
 /// at the end of a page).
 template <int L, int R, int C, bool far = false, class T, class W>
 SMOLVLM_INLINE void tile(const T* a, Index lda, const W* b, Index ldb, Index K, TileOut<T> out) {
     using V = Vec<T, L>;
-    Index begin = 0;
-    do {
-        const Index end = std::min(begin + chain, K);
-        V sums[std::size_t{R}][std::size_t{C}];
+    V sums[std::size_t{R}][std::size_t{C}];
 #pragma GCC unroll 16
-        for (int r = 0; r < R; ++r)
+    for (int r = 0; r < R; ++r)
 #pragma GCC unroll 16
-            for (int c = 0; c < C; ++c) sums[r][c] = V::zero();
+        for (int c = 0; c < C; ++c) sums[r][c] = V::zero();
 #pragma GCC unroll 1
-        for (Index k = begin; k < end; ++k) {
-            if constexpr (far)
-                for (std::size_t byte = 0; byte < sizeof(W) * L * C; byte += 64)
-                    __builtin_prefetch(reinterpret_cast<const char*>(b + k * ldb) + 6144 + byte);
-            V row[std::size_t{C}];
+    for (Index k = 0; k < K; ++k) {
+        if constexpr (far)
+            for (std::size_t byte = 0; byte < sizeof(W) * L * C; byte += 64)
+                __builtin_prefetch(reinterpret_cast<const char*>(b + k * ldb) + 6144 + byte);
+        V row[std::size_t{C}];
 #pragma GCC unroll 16
-            for (int c = 0; c < C; ++c) row[c] = load_as<T, L>(b + k * ldb + c * L);
+        for (int c = 0; c < C; ++c) row[c] = load_as<T, L>(b + k * ldb + c * L);
 #pragma GCC unroll 16
-            for (int r = 0; r < R; ++r) {
-                const T same = a[r * lda + k];
+        for (int r = 0; r < R; ++r) {
+            const T same = a[r * lda + k];
 #pragma GCC unroll 16
-                for (int c = 0; c < C; ++c) sums[r][c].add_product(same, row[c]);
-            }
+            for (int c = 0; c < C; ++c) sums[r][c].add_product(same, row[c]);
         }
+    }
 #pragma GCC unroll 16
-        for (int r = 0; r < R; ++r)
+    for (int r = 0; r < R; ++r)
 #pragma GCC unroll 16
-            for (int c = 0; c < C; ++c) {
-                const V sum = out.plus ? sums[r][c] + V::load(out.plus + r * out.plus_stride + c * L) : sums[r][c];
-                sum.store(out.y + r * out.ldy + c * L);
-            }
-        out = {out.y, out.ldy, out.y, out.ldy};  // the next chain is added to this one
-        begin = end;
-    } while (begin < K);
+        for (int c = 0; c < C; ++c) {
+            const V sum = out.plus ? sums[r][c] + V::load(out.plus + r * out.plus_stride + c * L) : sums[r][c];
+            sum.store(out.y + r * out.ldy + c * L);
+        }
 }
 
 /// The largest tile of R, R / 2, R / 4 .. 1 rows that fits into `left` rows; returns its rows. (Not every height: each
@@ -88,9 +89,11 @@ SMOLVLM_INLINE Index tile_of(Index left, const T* a, Index lda, const W* b, Inde
 template <int L, int R, int C, class T>
 SMOLVLM_INLINE void tiles(Index rows, const T* a, Index lda, const T* b, Index ldb, Index K, Index width,
                           TileOut<T> out) {
-    for (Index i = 0, taken = 0; i < rows; i += taken)
-        for (Index j = 0; j < width; j += C * L)
-            taken = tile_of<L, R, C>(rows - i, a + i * lda, lda, b + j, ldb, K, out.at(i, j));
+    for (Index k0 = 0; k0 == 0 || k0 < K; k0 += chain)
+        for (Index i = 0, taken = 0; i < rows; i += taken)
+            for (Index j = 0; j < width; j += C * L)
+                taken = tile_of<L, R, C>(rows - i, a + i * lda + k0, lda, b + k0 * ldb + j, ldb,
+                                         std::min(chain, K - k0), at_chain(out, k0).at(i, j));
 }
 
 /// How many registers of columns go with R rows: a divisor of `registers` that keeps the sums in the register file.

@@ -24,25 +24,19 @@ inline constexpr Index k_chunk = 3072 / static_cast<Index>(sizeof(T));
 template <class T>  // a power of two would put the rows of a tile into the same cache sets
 inline constexpr Index k_stride = k_chunk<T> + 64 / static_cast<Index>(sizeof(T));
 
-/// What the chunk of K at k0 is added to: the bias first, then what is in y.
-template <class T>
-TileOut<T> at_chunk(TileOut<T> out, Index k0) {
-    return k0 == 0 ? out : TileOut<T>{out.y, out.ldy, out.y, out.ldy};
-}
-
 /// x [rows, K] with rows <= few_rows, times one panel.
 template <class T>
 struct FewRows {
     template <int Bytes, class W>
     SMOLVLM_INLINE static void run(Index rows, const T* x, Index K, const W* panel, TileOut<T> out) {
-        for (Index k0 = 0; k0 == 0 || k0 < K; k0 += k_chunk<T>)
-            chunk<Bytes, static_cast<int>(few_rows)>(rows, x + k0, K, panel + k0 * panel_width<T>,
-                                                     std::min(k_chunk<T>, K - k0), at_chunk(out, k0));
+        for (Index k0 = 0; k0 == 0 || k0 < K; k0 += chain)
+            add_chain<Bytes, static_cast<int>(few_rows)>(rows, x + k0, K, panel + k0 * panel_width<T>,
+                                                         std::min(chain, K - k0), at_chain(out, k0));
     }
     template <int Bytes, int R, class W>
-    SMOLVLM_INLINE static void chunk(Index rows, const T* x, Index ldx, const W* panel, Index K, TileOut<T> out) {
+    SMOLVLM_INLINE static void add_chain(Index rows, const T* x, Index ldx, const W* panel, Index K, TileOut<T> out) {
         if constexpr (R > 1)
-            if (rows < R) return chunk<Bytes, R - 1>(rows, x, ldx, panel, K, out);
+            if (rows < R) return add_chain<Bytes, R - 1>(rows, x, ldx, panel, K, out);
         constexpr int L = lanes<T, Bytes>, C = tile_columns(R, static_cast<int>(panel_width<T>) / L, Bytes);
         for (Index j = 0; j < panel_width<T>; j += C * L)
             tile<L, R, C, true>(x, ldx, panel + j, panel_width<T>, K, out.at(0, j));
@@ -191,7 +185,7 @@ void many(In<T> x, const PackedWeight<T>& w, In<T> bias, View<T> y, CpuPath path
             for (Index p = w.panels() * group / groups; p < w.panels() * (group + 1) / groups; ++p) {
                 widen_panel(w, p, k0, count, panel, path);
                 const TileOut<T> out{bias ? bias.data() + p * width : nullptr, 0, y.data() + n0 * M + p * width, M};
-                into_columns(rows, M - p * width, at_chunk(out, k0), edge, [&](TileOut<T> columns) {
+                into_columns(rows, M - p * width, at_chain(out, k0), edge, [&](TileOut<T> columns) {
                     if (path == CpuPath::portable)
                         eigen_block(rows, near, k_stride<T>, panel, width, count, columns);
                     else
