@@ -6,6 +6,9 @@
 #include <csignal>
 #include <deque>
 #include <smolvlm/cpu/cpu.hpp>
+#ifdef SMOLVLM_MPI
+#include <smolvlm/train/mpi.hpp>
+#endif
 #include <smolvlm/train/run.hpp>
 
 #include "commands.hpp"
@@ -79,6 +82,20 @@ private:
     std::deque<double> times_;
 };
 
+void train_on(const TrainConfig& config, bool resume, std::shared_ptr<Communicator> ranks) {
+    const bool speaks = ranks->rank() == 0;
+    const auto load_picture = [](const std::string& path) { return ImageFlags{}.load(path); };
+    Trainer<Cpu<float>> trainer(Cpu<float>(config.thread_count()), config, load_picture, resume, std::move(ranks));
+    if (speaks)
+        print(format("%ld of %ld parameters are trained\n", static_cast<long>(trainer.parameters().count()),
+                     static_cast<long>(count_parameters(trainer.model()))));
+    std::signal(SIGINT, on_interrupt);
+    std::signal(SIGTERM, on_interrupt);
+    Watcher watcher(config.steps, config.log_every);
+    run(trainer, watcher);
+    if (speaks) print(join("curves in ", trainer.output(), "/curves.svg\n"));
+}
+
 }  // namespace
 
 int train(const Words& words) {
@@ -89,19 +106,24 @@ int train(const Words& words) {
                         "run after the current step, saved and drawn, and --resume goes on with it, bit for bit.");
     arguments.text("--config", "F.json", config_path, "the configuration");
     arguments.toggle("--resume", resume, "go on from the newest checkpoint in the output folder");
-    if (!arguments.parse(words)) return print(arguments.help() + "\nKeys of the configuration, with their defaults\n" + describe_train_config()), 0;
+    if (!arguments.parse(words)) {
+        print(arguments.help() + "\nKeys of the configuration, with their defaults\n" + describe_train_config());
+        return 0;
+    }
     SMOLVLM_CHECK(!config_path.empty(), ValueError, "--config is missing, expected the .json file that describes the run");
 
-    const TrainConfig config = read_train_config(config_path);
-    const auto load_picture = [](const std::string& path) { return ImageFlags{}.load(path); };
-    Trainer<Cpu<float>> trainer(Cpu<float>(config.thread_count()), config, load_picture, resume);
-    print(format("%ld of %ld parameters are trained\n", static_cast<long>(trainer.parameters().count()),
-                 static_cast<long>(count_parameters(trainer.model()))));
-    std::signal(SIGINT, on_interrupt);
-    std::signal(SIGTERM, on_interrupt);
-    Watcher watcher(config.steps, config.log_every);
-    run(trainer, watcher);
-    print(join("curves in ", trainer.output(), "/curves.svg\n"));
+#ifdef SMOLVLM_MPI
+    const auto ranks = std::make_shared<Mpi>();
+    try {
+        train_on(read_train_config(config_path), resume, ranks);
+    } catch (const std::exception& error) {
+        if (ranks->size() == 1) throw;
+        report_error(join("rank ", ranks->rank(), ": ", error.what()));
+        ranks->end_job(2);  // the others would wait for this one for ever
+    }
+#else
+    train_on(read_train_config(config_path), resume, std::make_shared<Communicator>());
+#endif
     return 0;
 }
 
