@@ -18,8 +18,16 @@ void on_interrupt(int) {
     interrupt_pressed = 1;
 }
 
-/// The most memory that this process has held so far.
+/// The most memory that this program has held so far.
 Index peak_memory_bytes() {
+    // Linux says so of the program itself; what getrusage says may still be the peak of the shell that started it.
+    if (std::FILE* const status = std::fopen("/proc/self/status", "r")) {
+        long kibibytes = 0;
+        for (char line[256]; kibibytes == 0 && std::fgets(line, sizeof line, status);)
+            if (std::sscanf(line, "VmHWM: %ld kB", &kibibytes) != 1) kibibytes = 0;
+        std::fclose(status);
+        if (kibibytes > 0) return Index(kibibytes) * 1024;
+    }
     rusage usage{};
     ::getrusage(RUSAGE_SELF, &usage);
     return static_cast<Index>(usage.ru_maxrss) * 1024;
@@ -101,16 +109,10 @@ std::string speed_of(const std::vector<Answer>& answers, double load_s) {
 }
 
 Prompt make_prompt(const Processor& processor, std::string_view text, std::vector<ProcessedImage> images) {
-    std::vector<ImageLayout> layouts;
-    for (const ProcessedImage& image : images) layouts.push_back({image.rows, image.cols});
-    Prompt prompt;
-    prompt.text = processor.expand(text, layouts);
-    EncodeReport dropped;
-    prompt.ids = processor.tokenizer.encode(prompt.text, &dropped);
-    prompt.images = std::move(images);
-    if (!dropped.dropped.empty())
-        report(join("note: ", dropped.dropped.size(),
-                    " byte(s) of the prompt have no token and were left out, the first at ", dropped.dropped[0]));
+    Prompt prompt = processor.prepare(text, std::move(images));
+    if (!prompt.dropped.empty())
+        report(join("note: ", prompt.dropped.size(),
+                    " byte(s) of the prompt have no token and were left out, the first at ", prompt.dropped[0]));
     return prompt;
 }
 
@@ -122,7 +124,10 @@ bool read_line(std::string_view prompt, std::string& line, Interrupt& interrupt)
         errno = 0;
         while ((c = std::getc(stdin)) != EOF && c != '\n') line += static_cast<char>(c);
         if (c == '\n') return true;
-        if (!interrupt.take()) return !line.empty();
+        if (!interrupt.take()) {
+            if (line.empty()) print("\n");  // after Ctrl-D the terminal's next words begin a line of their own
+            return !line.empty();
+        }
         std::clearerr(stdin);
         print("\n");
     }

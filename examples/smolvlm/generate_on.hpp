@@ -25,9 +25,7 @@ void chat_on(B& be, const smolvlm::Pipeline<B>& pipeline, const GenerateRequest&
         if (!line.starts_with("/image "))
             return report("/image FILE adds a picture to the next turn, /reset begins anew, /quit ends");
         const std::string path(line.substr(7));
-        SMOLVLM_CHECK(processor.has_images(), ValueError, "this model reads text only");
-        images.push_back(process_image(request.images.load({path})[0], processor.image, request.options.images,
-                                       request.engine.threads));
+        images.push_back(request.images.process(path, processor, request.engine.threads));
         next_images.push_back(path);
         report(join(path, ": ", images.back().frames(), " frames, ", images.back().frames() * processor.image_seq_len,
                     " tokens"));
@@ -75,12 +73,10 @@ void generate_on(B& be, const GenerateRequest& request) {
     std::vector<Prompt> prompts;
     std::vector<double> preprocess_s;
     for (const Talk& talk : request.talks) {
-        std::vector<ProcessedImage> images;
-        SMOLVLM_CHECK(processor.has_images() || talk.images.empty(), ValueError, "this model reads text only, but ",
-                      talk.images.size(), " picture(s) were given");
-        for (const Image& picture : request.images.load(talk.images))
-            images.push_back(process_image(picture, processor.image, request.options.images, request.engine.threads));
-        prompts.push_back(make_prompt(processor, talk.text(processor.chat_template), std::move(images)));
+        const std::string text = talk.text(processor.chat_template);
+        processor.expand(text, std::vector<ImageLayout>(talk.images.size()));  // throws if the numbers differ
+        prompts.push_back(
+            make_prompt(processor, text, request.images.process(talk.images, processor, request.engine.threads)));
         preprocess_s.push_back(watch.lap());
     }
 

@@ -1,5 +1,7 @@
 #include "inputs.hpp"
 
+#include <sys/stat.h>
+
 #include <smolvlm/checkpoint/gguf_pair.hpp>
 #include <smolvlm/checkpoint/hf_folder.hpp>
 #include <smolvlm/image/load_stb.hpp>
@@ -34,7 +36,10 @@ Checkpoint ModelFlags::open() const {
     check();
     if (is_gguf(model)) return open_gguf_pair(model, mmproj);
     SMOLVLM_CHECK(mmproj.empty(), ValueError, "--mmproj goes with a .gguf model, --model is ", model);
-    SMOLVLM_CHECK(exists(model), ValueError, model, ": cannot be opened: ", std::strerror(errno));
+    struct stat status {};
+    SMOLVLM_CHECK(::stat(model.c_str(), &status) == 0, ValueError, model, ": cannot be opened: ", std::strerror(errno));
+    SMOLVLM_CHECK(S_ISDIR(status.st_mode), ValueError, model,
+                  ": is no folder and no .gguf file, expected a Hugging Face folder or the GGUF file of a text model");
     return open_hf_folder(model);
 }
 
@@ -55,11 +60,22 @@ void ImageFlags::declare(Arguments& arguments) {
                      "transparent pixels: their own colour, or over white (default drop)");
 }
 
-std::vector<Image> ImageFlags::load(const Words& paths) const {
-    std::vector<Image> pictures;
-    for (const std::string& path : paths)
-        pictures.push_back(load_image(path, {.alpha = alpha == "white" ? Alpha::white : Alpha::drop}));
-    return pictures;
+Image ImageFlags::load(const std::string& path) const {
+    SMOLVLM_CHECK(!path.empty(), ValueError, "the name of a picture is empty, expected a file");
+    return load_image(path, {.alpha = alpha == "white" ? Alpha::white : Alpha::drop});
+}
+
+ProcessedImage ImageFlags::process(const std::string& path, const Processor& processor, int threads) const {
+    SMOLVLM_CHECK(processor.has_images(), ValueError, "this model reads text only");
+    return process_image(load(path), processor.image, tiles, threads);
+}
+
+std::vector<ProcessedImage> ImageFlags::process(const Words& paths, const Processor& processor, int threads) const {
+    SMOLVLM_CHECK(processor.has_images() || paths.empty(), ValueError, "this model reads text only, but ", paths.size(),
+                  " picture(s) were given");
+    std::vector<ProcessedImage> images;
+    for (const std::string& path : paths) images.push_back(process(path, processor, threads));
+    return images;
 }
 
 void ConversationFlags::declare(Arguments& arguments) {

@@ -31,7 +31,11 @@ struct ImageFlags {
     std::string alpha = "drop";
 
     void declare(Arguments& arguments);
-    std::vector<smolvlm::Image> load(const Words& paths) const;
+    smolvlm::Image load(const std::string& path) const;
+    /// One picture after the other: only its frames are kept.
+    smolvlm::ProcessedImage process(const std::string& path, const smolvlm::Processor& processor, int threads) const;
+    std::vector<smolvlm::ProcessedImage> process(const Words& paths, const smolvlm::Processor& processor,
+                                                 int threads = smolvlm::default_threads()) const;
 };
 
 /// A conversation as it was asked for: turns, or the prompt's own text; its pictures in the order of their places.
@@ -79,6 +83,7 @@ void save_tensors(const std::string& path, std::vector<smolvlm::NamedTensor> ten
 class TensorWriter {
 public:
     virtual ~TensorWriter() = default;
+    /// The next tensor, whole or piece by piece.
     virtual void write(std::span<const std::byte> bytes) = 0;
     virtual void commit() = 0;
     /// The bytes in `tensors` are not looked at: they follow in this order.

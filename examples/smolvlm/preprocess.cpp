@@ -36,24 +36,33 @@ int preprocess(const Words& words) {
 
     const Processor processor = model.open_processor();
     SMOLVLM_CHECK(processor.has_images(), ValueError, model.model, ": this model reads text only");
-    std::vector<ProcessedImage> processed;
-    for (const std::string& path : images)
-        processed.push_back(process_image(image_flags.load({path})[0], processor.image, image_flags.tiles));
-
+    const std::vector<ProcessedImage> processed = image_flags.process(images, processor);
     const auto pictures = static_cast<Index>(processed.size());
     HostTensor<std::int64_t> rows(Shape{pictures}), cols(Shape{pictures});
+    Index frames = 0;
     for (Index i = 0; i < pictures; ++i) {
-        rows.data()[i] = processed[static_cast<std::size_t>(i)].rows;
-        cols.data()[i] = processed[static_cast<std::size_t>(i)].cols;
+        const ProcessedImage& one = processed[static_cast<std::size_t>(i)];
+        rows.data()[i] = one.rows;
+        cols.data()[i] = one.cols;
+        frames += one.frames();
     }
-    const HostTensor<std::uint8_t> pixels = stack_frames(processed);
-    const HostTensor<float> values = normalize(pixels, processor.image.scaling());
-    HostTensor<std::int64_t> mask(Shape{pixels.dim(0), pixels.dim(2), pixels.dim(3)});
-    std::fill_n(mask.data(), mask.numel(), std::int64_t(1));  // frames all have one size, so no pixel is padding
-    save_tensors(output, {NamedTensor::of("pixel_values", values), NamedTensor::of("pixel_u8", pixels),
-                          NamedTensor::of("pixel_attention_mask", mask), NamedTensor::of("rows", rows),
-                          NamedTensor::of("cols", cols)});
+
+    // Larger elements first, so that all are aligned; picture by picture, since floats take four times their bytes.
+    const Index tile = processed[0].plan.tile;
+    const Shape shape{frames, 3, tile, tile};
+    const auto writer = TensorWriter::open(output, {{"pixel_attention_mask", DType::i64, {frames, tile, tile}, {}},
+                                                    {"rows", DType::i64, rows.shape(), {}},
+                                                    {"cols", DType::i64, cols.shape(), {}},
+                                                    {"pixel_values", DType::f32, shape, {}},
+                                                    {"pixel_u8", DType::u8, shape, {}}});
+    const auto write = [&](const auto& tensor) { writer->write(std::as_bytes(tensor.flat())); };
+    for (const ProcessedImage& one : processed) write(pixel_attention_mask(one));
+    write(rows);
+    write(cols);
+    for (const ProcessedImage& one : processed) write(pixel_values(one, processor.image));
+    for (const ProcessedImage& one : processed) write(one.pixel_u8);
     if (!contact_sheet.empty()) save_png(contact_sheet, draw_contact_sheet(processed, images));
+    writer->commit();
     return 0;
 }
 

@@ -28,7 +28,8 @@ int prompt(const Words& words) {
     const Processor processor = model.open_processor();
     for (const Talk& talk : talks) {
         std::vector<ImageLayout> layouts;
-        for (const Image& picture : image_flags.load(talk.images)) {
+        for (const std::string& path : talk.images) {
+            const Image picture = image_flags.load(path);  // one at a time
             const TilePlan plan =
                 plan_tiles(picture.width(), picture.height(), processor.image.tile_rule(), image_flags.tiles);
             layouts.push_back({plan.rows, plan.cols});

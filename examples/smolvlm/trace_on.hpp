@@ -89,7 +89,8 @@ void trace_on(B& be, const TraceRequest& request) {
         writer.position_ids(grid.position_ids);
         features = model.encode_images(be, be.from_host(batch.template pixels<Scalar>(*input)), grid, &writer);
     }
-    // Without pixel_values <image> tokens are tokens like any other, as in transformers; with them they stand for frames.
+    // Without pixel_values <image> tokens are tokens like any other, as in transformers; with them they stand for
+    // frames.
     if (batch.has_pixels) model.check_pictures(batch.ids, features);
     const Segments segments = Segments::packed(Segments::Mask::causal, batch.lengths);
     writer.logits(model, model.forward(be, batch.ids, features, segments, nullptr, &writer));

@@ -36,24 +36,28 @@ struct Processor {
         return has_images() ? expand_image_tokens(text, layouts, image_seq_len, token_names) : std::string(text);
     }
 
-    /// text: rendered by the chat template or written by hand, one `<image>` for each picture.
-    Prompt prepare(std::string_view text, std::span<const Image> pictures, const TileOptions& options = {},
-                   int threads = default_threads()) const {
-        SMOLVLM_CHECK(has_images() || pictures.empty(), ValueError, "this model reads text only, but ", pictures.size(),
-                      " image(s) were given");
-        // The texts first: an error there should not cost the resizing of all pictures.
+    /// text: rendered by the chat template or written by hand, one `<image>` for each image. The pictures themselves may
+    /// be gone by now: whoever has many decodes, processes and drops one after the other.
+    Prompt prepare(std::string_view text, std::vector<ProcessedImage> images) const {
         std::vector<ImageLayout> layouts;
-        for (const Image& picture : pictures) {
-            const TilePlan plan = plan_tiles(picture.width(), picture.height(), image.tile_rule(), options);
-            layouts.push_back({plan.rows, plan.cols});
-        }
+        for (const ProcessedImage& one : images) layouts.push_back({one.rows, one.cols});
         Prompt prompt;
         prompt.text = expand(text, layouts);
         EncodeReport report;
         prompt.ids = tokenizer.encode(prompt.text, &report);
         prompt.dropped = std::move(report.dropped);
-        for (const Image& picture : pictures) prompt.images.push_back(process_image(picture, image, options, threads));
+        prompt.images = std::move(images);
         return prompt;
+    }
+    /// The same from the pictures.
+    Prompt prepare(std::string_view text, std::span<const Image> pictures, const TileOptions& options = {},
+                   int threads = default_threads()) const {
+        SMOLVLM_CHECK(has_images() || pictures.empty(), ValueError, "this model reads text only, but ", pictures.size(),
+                      " image(s) were given");
+        expand(text, std::vector<ImageLayout>(pictures.size()));  // a wrong number should not cost the resizing of all
+        std::vector<ProcessedImage> images;
+        for (const Image& picture : pictures) images.push_back(process_image(picture, image, options, threads));
+        return prepare(text, std::move(images));
     }
     Prompt prepare(const Conversation& conversation, std::span<const Image> pictures, const TileOptions& options = {},
                    int threads = default_threads()) const {

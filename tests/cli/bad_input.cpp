@@ -8,32 +8,9 @@ using namespace cli_test;
 
 namespace {
 
-/// A copy of the tiny model in which one file is another.
-class Variant {
-public:
-    Variant(const std::string& file, std::string_view bytes) {
-        for (const auto& entry : std::filesystem::directory_iterator(model))
-            if (entry.path().filename() != file)
-                std::filesystem::create_symlink(std::filesystem::absolute(entry.path()),
-                                                dir_.path() / entry.path().filename());
-        dir_.write(file, bytes);
-    }
-    std::string path() const { return dir_.path().string(); }
-
-private:
-    testing::TempDir dir_;
-};
-
 std::string refused(const std::string& file, std::string_view bytes, std::string_view part) {
     const Variant variant(file, bytes);
     return not_refused(run({"generate", "--model", variant.path(), "--prompt", "hi", "--max-new-tokens", "1"}), part);
-}
-
-std::string config(std::string_view from, std::string_view to) {
-    std::string text = testing::read_file(model + "/config.json");
-    const std::size_t at = text.find(from);
-    REQUIRE(at != std::string::npos);
-    return text.replace(at, from.size(), to);
 }
 
 }  // namespace
@@ -47,13 +24,14 @@ TEST_CASE("cli: damaged checkpoints are refused in one line that names the file"
     CHECK(refused("config.json", "{}", "config.json") == "");
     CHECK(refused("config.json", "{\"model_type\": \"gpt2\"}", "gpt2") == "");
     CHECK(refused("config.json", std::string(100000, '['), "nested more than") == "");
-    CHECK(refused("config.json", config("\"num_hidden_layers\": 3", "\"num_hidden_layers\": 1000000000"),
+    CHECK(refused("config.json", changed_config("\"num_hidden_layers\": 3", "\"num_hidden_layers\": 1000000000"),
                   "num_hidden_layers") == "");
-    CHECK(refused("config.json", config("\"num_hidden_layers\": 3", "\"num_hidden_layers\": \"3\""),
+    CHECK(refused("config.json", changed_config("\"num_hidden_layers\": 3", "\"num_hidden_layers\": \"3\""),
                   "expected an integer") == "");
-    CHECK(refused("config.json", config("\"num_hidden_layers\": 3", "\"num_hidden_layers\": 4"), "missing: ") == "");
-    CHECK(refused("config.json", config("\"num_hidden_layers\": 3", "\"num_hidden_layers\": 2"), "not expected: ") ==
-          "");
+    CHECK(refused("config.json", changed_config("\"num_hidden_layers\": 3", "\"num_hidden_layers\": 4"),
+                  "missing: ") == "");
+    CHECK(refused("config.json", changed_config("\"num_hidden_layers\": 3", "\"num_hidden_layers\": 2"),
+                  "not expected: ") == "");
     CHECK(refused("tokenizer.json", "{\"model\": {\"type\": \"WordPiece\"}}", "WordPiece") == "");
     CHECK(refused("tokenizer.json", "{\"model\": ", "tokenizer.json: byte") == "");
     CHECK(refused("preprocessor_config.json", "{\"size\": {\"longest_edge\": -5}}", "longest_edge") == "");

@@ -65,6 +65,29 @@ inline std::string not_refused(const Result& result, std::string_view part) {
                          ", standard output: ", result.out.substr(0, 200));
 }
 
+/// A copy of the tiny model in which one file is another.
+class Variant {
+public:
+    Variant(const std::string& file, std::string_view bytes) {
+        for (const auto& entry : std::filesystem::directory_iterator(model))
+            if (entry.path().filename() != file)
+                std::filesystem::create_symlink(std::filesystem::absolute(entry.path()),
+                                                dir_.path() / entry.path().filename());
+        dir_.write(file, bytes);
+    }
+    std::string path() const { return dir_.path().string(); }
+
+private:
+    testing::TempDir dir_;
+};
+
+/// The tiny model's config.json with one thing changed.
+inline std::string changed_config(std::string_view from, std::string_view to) {
+    std::string text = testing::read_file(model + "/config.json");
+    const std::size_t at = text.find(from);
+    return at == std::string::npos ? "" : text.replace(at, from.size(), to);
+}
+
 inline smolvlm::Json json(const std::string& text) { return smolvlm::parse_json(text, "output"); }
 inline smolvlm::Json golden_json(std::string_view name) {
     return smolvlm::parse_json(testing::read_file(golden(name)), name);

@@ -32,7 +32,7 @@ TEST_CASE("cli: every line of --help fits 120 columns") {
 TEST_CASE("cli: a wrong command line is one sentence that names the flag, what was found and what was expected") {
     CHECK(not_refused(run({}), "no command given") == "");
     CHECK(not_refused(run({"gernerate"}), "unknown command \"gernerate\"; did you mean generate?") == "");
-    CHECK(not_refused(run({"grad", "--help"}), "The commands are: generate, tokenize") == "");
+    CHECK(not_refused(run({"paint", "--help"}), "The commands are: generate, tokenize") == "");
     const auto refused = [](const Words& words, std::string_view part) {
         return not_refused(run(Words{"generate", "--model", model, "--prompt", "hi"} + words), part);
     };

@@ -1,4 +1,5 @@
-"""quant.safetensors: rows of every block format with the values that the gguf package reads in them; quant.gguf: the rows.
+"""quant.safetensors: rows of every block format with the values that the gguf package reads in them; quant.gguf: the
+rows.
 
 `NAME.bytes` u8, `NAME.values` f32; for the formats that our program also writes, `source` f32 is what was quantised.
 The K-quants and IQ4_NL have no quantiser there: their blocks are random bytes with scales that are finite halves.

@@ -145,7 +145,7 @@ TEST_CASE("gguf: every lie in a header is an error that names the file and the p
     CHECK(contains(message(one_tensor(0, ~0ULL / 2 - 31, 4).data(64)), "do not lie within"));
     CHECK(contains(message(one_tensor(0, ~0ULL, 4).data(64)), "tensor \"w\": the offset is 18446744073709551615"));
     CHECK(contains(message(one_tensor(0, 4, 4).data(64)), "offset 4 is no multiple of the alignment 32"));
-    CHECK(contains(message(one_tensor(12, 0, 256).data(256)), "tensor \"w\" has the ggml type 12"));
+    CHECK(contains(message(one_tensor(16, 0, 256).data(256)), "tensor \"w\" has the ggml type 16"));
     CHECK(contains(message(one_tensor(8, 0, 33).data(64)), "no multiple of the 32-element blocks of Q8_0"));
     CHECK(contains(message(one_tensor(0, 0, 1ULL << 40, 1ULL << 40).data(64)), "too many elements"));
     CHECK(contains(message(one_tensor(0, 0, ~0ULL).data(64)), "tensor \"w\": an extent is 18446744073709551615"));

@@ -1,6 +1,6 @@
 #pragma once
-/// K-quants: blocks of 256 weights whose scales are themselves quantised. d and m are half floats, s and t small integers
-/// per group of 16 or 32 values, q the integers of the values:
+/// K-quants: blocks of 256 weights whose scales are themselves quantised. d and m are half floats, s and t small
+/// integers per group of 16 or 32 values, q the integers of the values:
 ///
 ///     Q2_K   84 bytes | s, t (16 bytes) | 2-bit q (64) | d | m |                            x = d s q - m t
 ///     Q3_K  110 bytes | third bits (32) | 2-bit q (64) | s (12) | d |                       x = d (s - 32) (q - 4)
@@ -8,8 +8,8 @@
 ///     Q5_K  176 bytes | d | m | s, t (12) | fifth bits (32) | 4-bit q (128) |               x = d s q - m t
 ///     Q6_K  210 bytes | 4-bit q (128) | upper two bits (64) | s (16 x i8) | d |             x = d s (q - 32)
 ///
-/// Files named Q4_K_M and the like mix them. Value i = 32 r + j of a block belongs to run r = 0..7: the values of a run lie
-/// in neighbouring bytes, those of different runs in different bits of the same bytes.
+/// Files named Q4_K_M and the like mix them. Value i = 32 r + j of a block belongs to run r = 0..7: the values of a run
+/// lie in neighbouring bytes, those of different runs in different bits of the same bytes.
 ///
 /// Source of the layouts: ggml, src/ggml-common.h and src/ggml-quants.c (dequantize_row_*_K).
 
@@ -61,8 +61,8 @@ void dequantize_q3_k(const std::byte* block, T* x) {
     });
 }
 
-/// Scale s and offset t of run r, six bits each: of runs 0..3 whole in bytes r and 4 + r; of runs 4..7 the low four bits in
-/// byte 4 + r, the high two on top of those of run r - 4.
+/// Scale s and offset t of run r, six bits each: of runs 0..3 whole in bytes r and 4 + r; of runs 4..7 the low four bits
+/// in byte 4 + r, the high two on top of those of run r - 4.
 struct ScaleAndOffset {
     int scale, offset;
 };

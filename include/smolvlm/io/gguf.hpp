@@ -178,7 +178,7 @@ private:
         const auto* const known = std::find_if(std::begin(detail::ggml_types), std::end(detail::ggml_types),
                                                [type](const detail::GgmlType& t) { return t.number == type; });
         SMOLVLM_CHECK(known != std::end(detail::ggml_types), FormatError, where, " has the ggml type ", type,
-                      ", expected F32, F16, BF16, F64, Q8_0, Q4_0, Q4_1, Q5_0, Q5_1, Q2_K to Q6_K, IQ4_NL or an integer");
+                      ", expected F32, F16, BF16, F64, Q8_0, Q4_0, Q4_1, Q5_0, Q5_1, Q2_K to Q6_K, IQ4_NL or integers");
         tensor.dtype = known->dtype;
         tensor.offset = in.index(where + ": the offset");
         try {

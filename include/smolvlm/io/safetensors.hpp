@@ -179,15 +179,19 @@ public:
         const auto length = static_cast<std::uint64_t>(text.size());
         file_.write(std::as_bytes(std::span(&length, 1)));
         file_.write(text);
+        skip_complete();
     }
 
-    /// The bytes of the next announced tensor. Throws ValueError when they are too many or too few, or the
-    /// disk is full.
+    /// The bytes of the next announced tensor, whole or piece by piece. Throws ValueError when they are too many, or
+    /// the disk is full.
     void write(std::span<const std::byte> bytes) {
-        SMOLVLM_CHECK(next_ < sizes_.size() && static_cast<Index>(bytes.size()) == sizes_[next_], ValueError, path_,
-                      ": tensor ", next_, " of ", sizes_.size(), " got ", bytes.size(), " bytes");
-        ++next_;
+        const auto n = static_cast<Index>(bytes.size());
+        if (n == 0) return;
+        SMOLVLM_CHECK(next_ < sizes_.size() && n <= sizes_[next_] - written_, ValueError, path_, ": tensor ", next_,
+                      " of ", sizes_.size(), " got ", written_ + n, " bytes");
         file_.write(bytes);
+        written_ += n;
+        skip_complete();
     }
 
     /// Makes the file appear. Throws ValueError when tensors are still to be written.
@@ -198,10 +202,16 @@ public:
     }
 
 private:
+    /// On to the first tensor that still lacks bytes.
+    void skip_complete() {
+        for (; next_ < sizes_.size() && written_ == sizes_[next_]; ++next_) written_ = 0;
+    }
+
     std::string path_;
     AtomicFile file_;
     std::vector<Index> sizes_;
-    std::size_t next_ = 0;
+    std::size_t next_ = 0;  // the tensor being written, and how much of it is
+    Index written_ = 0;
 };
 
 /// The tensors as one file, largest elements first so that all are aligned. Throws ValueError.
