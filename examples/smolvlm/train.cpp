@@ -56,19 +56,23 @@ public:
             constexpr Index cells = 24;
             std::string bar;
             for (Index cell = 0; cell < cells; ++cell) bar += cell * steps_ < report.step * cells ? "█" : "░";
-            progress_.show(join(bar, format(" %ld/%ld  loss %.4f  right %.1f %%  %.0f tokens/s  ", static_cast<long>(report.step),
-                                            static_cast<long>(steps_), report.loss, 100 * report.accuracy, speed),
-                                left, " left"));
+            progress_.show(
+                join(bar,
+                     format(" %ld/%ld  loss %.4f  right %.1f %%  %.0f tokens/s  ", static_cast<long>(report.step),
+                            static_cast<long>(steps_), report.loss, 100 * report.accuracy, speed),
+                     left, " left"));
         } else if (report.step % log_every_ == 0 || report.step == steps_) {
-            print(format("step %ld/%ld  loss %.5f  accuracy %.4f  lr %.3g  norm %.3g  %.0f tokens/s  ", static_cast<long>(report.step),
-                         static_cast<long>(steps_), report.loss, report.accuracy, report.lr, report.grad_norm, speed) +
+            print(format("step %ld/%ld  loss %.5f  accuracy %.4f  lr %.3g  norm %.3g  %.0f tokens/s  ",
+                         static_cast<long>(report.step), static_cast<long>(steps_), report.loss, report.accuracy,
+                         report.lr, report.grad_norm, speed) +
                   left + " left\n");
         }
         return !interrupted;
     }
     void on_evaluation(Index step, const EvalReport& report) override {
         progress_.clear();
-        print(format("step %ld  evaluation: loss %.5f  accuracy %.4f\n", static_cast<long>(step), report.loss, report.accuracy));
+        print(format("step %ld  evaluation: loss %.5f  accuracy %.4f\n", static_cast<long>(step), report.loss,
+                     report.accuracy));
     }
     void on_checkpoint(const std::string& path) override {
         progress_.clear();
@@ -101,16 +105,18 @@ void train_on(const TrainConfig& config, bool resume, std::shared_ptr<Communicat
 int train(const Words& words) {
     std::string config_path;
     bool resume = false;
-    Arguments arguments("train",
-                        "Trains a model on conversations. Everything is said by a JSON file of the keys below; Ctrl-C ends the\n"
-                        "run after the current step, saved and drawn, and --resume goes on with it, bit for bit.");
+    Arguments arguments(
+        "train",
+        "Trains a model on conversations. Everything is said by a JSON file of the keys below; Ctrl-C ends the\n"
+        "run after the current step, saved and drawn, and --resume goes on with it, bit for bit.");
     arguments.text("--config", "F.json", config_path, "the configuration");
     arguments.toggle("--resume", resume, "go on from the newest checkpoint in the output folder");
     if (!arguments.parse(words)) {
         print(arguments.help() + "\nKeys of the configuration, with their defaults\n" + describe_train_config());
         return 0;
     }
-    SMOLVLM_CHECK(!config_path.empty(), ValueError, "--config is missing, expected the .json file that describes the run");
+    SMOLVLM_CHECK(!config_path.empty(), ValueError,
+                  "--config is missing, expected the .json file that describes the run");
 
 #ifdef SMOLVLM_MPI
     const auto ranks = std::make_shared<Mpi>();

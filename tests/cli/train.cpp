@@ -22,11 +22,15 @@ struct Run {
     explicit Run(int steps, const Json& changes = Json::object()) {
         std::string lines;
         for (int i = 0; i < 8; ++i)
-            lines += Json{{"messages", {{{"role", "user"}, {"content", std::to_string(i) + "+1"}},
-                                        {{"role", "assistant"}, {"content", std::to_string(i + 1)}}}}}.dump() + "\n";
+            lines += Json{{"messages",
+                           {{{"role", "user"}, {"content", std::to_string(i) + "+1"}},
+                            {{"role", "assistant"}, {"content", std::to_string(i + 1)}}}}}
+                         .dump() +
+                     "\n";
         dir.write("data.jsonl", lines);
-        Json settings{{"model", model}, {"output", "run"}, {"data", "data.jsonl"}, {"steps", steps}, {"batch_samples", 4},
-                      {"lr", 1e-3},     {"threads", 1},    {"checkpoint_every", 5}, {"eval_data", "data.jsonl"}};
+        Json settings{{"model", model}, {"output", "run"},       {"data", "data.jsonl"},
+                      {"steps", steps}, {"batch_samples", 4},    {"lr", 1e-3},
+                      {"threads", 1},   {"checkpoint_every", 5}, {"eval_data", "data.jsonl"}};
         settings.update(changes);
         config = dir.write("run.json", settings.dump());
     }
@@ -50,12 +54,15 @@ TEST_CASE("train: a run prints plain lines, writes metrics, checkpoints that ans
     CHECK(run.file("curves.svg").starts_with("<svg "));
     CHECK_FALSE(run.has("checkpoint-000005"));
     CHECK(run.has("checkpoint-000010"));
-    const Result answer = cli_test::run({"generate", "--model", run.dir / "run/checkpoint-000012", "--prompt", "1+1", "--json"});
+    const Result answer =
+        cli_test::run({"generate", "--model", run.dir / "run/checkpoint-000012", "--prompt", "1+1", "--json"});
     CHECK(answer.code == 0);
     CHECK(json(answer.out)["prompt_tokens"].get<int>() > 5);
 }
 
-TEST_CASE("train: Ctrl-C finishes the step, saves and draws; --resume then ends where an uninterrupted run ends, bit for bit") {
+TEST_CASE(
+    "train: Ctrl-C finishes the step, saves and draws; --resume then ends where an uninterrupted run ends, bit for "
+    "bit") {
     const Run whole(40), cut(40);
     CHECK(cli_test::run({"train", "--config", whole.config}).code == 0);
     const pid_t child = ::fork();
@@ -74,18 +81,24 @@ TEST_CASE("train: Ctrl-C finishes the step, saves and draws; --resume then ends 
     CHECK(cut.has("curves.svg"));
     CHECK(cli_test::run({"train", "--config", cut.config, "--resume"}).code == 0);
     CHECK((cut.file("checkpoint-000040/model.safetensors") == whole.file("checkpoint-000040/model.safetensors")));
-    CHECK((cut.file("checkpoint-000040/optimizer.safetensors") == whole.file("checkpoint-000040/optimizer.safetensors")));
+    CHECK(
+        (cut.file("checkpoint-000040/optimizer.safetensors") == whole.file("checkpoint-000040/optimizer.safetensors")));
 }
 
 TEST_CASE("train: refusals are one sentence") {
     const Run run(2);
     CHECK(not_refused(cli_test::run({"train"}), "--config is missing") == "");
-    CHECK(not_refused(cli_test::run({"train", "--config", run.dir / "none.json"}), "none.json: cannot be opened") == "");
-    CHECK(not_refused(cli_test::run({"train", "--config", Run(2, {{"stepz", 1}}).config}), "did you mean \"steps\"?") == "");
-    CHECK(not_refused(cli_test::run({"train", "--config", Run(2, {{"data", "none.jsonl"}}).config}), "none.jsonl: cannot be opened") == "");
-    CHECK(not_refused(cli_test::run({"train", "--config", run.config, "--resume"}), "holds no checkpoint to go on from") == "");
+    CHECK(not_refused(cli_test::run({"train", "--config", run.dir / "none.json"}), "none.json: cannot be opened") ==
+          "");
+    CHECK(not_refused(cli_test::run({"train", "--config", Run(2, {{"stepz", 1}}).config}), "did you mean \"steps\"?") ==
+          "");
+    CHECK(not_refused(cli_test::run({"train", "--config", Run(2, {{"data", "none.jsonl"}}).config}),
+                      "none.jsonl: cannot be opened") == "");
+    CHECK(not_refused(cli_test::run({"train", "--config", run.config, "--resume"}),
+                      "holds no checkpoint to go on from") == "");
     CHECK(cli_test::run({"train", "--config", run.config}).code == 0);
-    CHECK(not_refused(cli_test::run({"train", "--config", run.config}), "holds the checkpoints of a run already") == "");
+    CHECK(not_refused(cli_test::run({"train", "--config", run.config}), "holds the checkpoints of a run already") ==
+          "");
 }
 
 TEST_CASE("train: --help explains every key") {

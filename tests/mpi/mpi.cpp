@@ -20,19 +20,32 @@ struct Run {
     Run(int batch_samples, int steps) {
         std::string lines;
         for (int i = 0; i < 30; ++i)
-            lines += Json{{"messages", {{{"role", "user"}, {"content", join(i, "+1")}},
-                                        {{"role", "assistant"}, {"content", join(i + 1, std::string(static_cast<std::size_t>(i % 4), '!'))}}}}}.dump() + "\n";
+            lines += Json{{"messages",
+                           {{{"role", "user"}, {"content", join(i, "+1")}},
+                            {{"role", "assistant"},
+                             {"content", join(i + 1, std::string(static_cast<std::size_t>(i % 4), '!'))}}}}}
+                         .dump() +
+                     "\n";
         dir.write("data.jsonl", lines);
-        const Json settings{{"model", SMOLVLM_TEST_DIR "/golden/models/gqa_untied_r2"}, {"output", "run"}, {"data", "data.jsonl"},
-                            {"eval_data", "data.jsonl"}, {"steps", steps}, {"batch_samples", batch_samples}, {"lr", 1e-3},
-                            {"warmup_steps", 3}, {"threads", 1}, {"keep_checkpoints", 9}, {"freeze", {"model.vision_model.*"}}};
+        const Json settings{{"model", SMOLVLM_TEST_DIR "/golden/models/gqa_untied_r2"},
+                            {"output", "run"},
+                            {"data", "data.jsonl"},
+                            {"eval_data", "data.jsonl"},
+                            {"steps", steps},
+                            {"batch_samples", batch_samples},
+                            {"lr", 1e-3},
+                            {"warmup_steps", 3},
+                            {"threads", 1},
+                            {"keep_checkpoints", 9},
+                            {"freeze", {"model.vision_model.*"}}};
         config = dir.write("run.json", settings.dump());
     }
     /// The exit status; what was said on standard error is in `said`.
     int start(int ranks, const std::string& more = "") {
-        const std::string command = join("OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1 OMPI_MCA_rmaps_base_oversubscribe=1 "
-                                         "OMPI_MCA_btl_vader_single_copy_mechanism=none " SMOLVLM_MPIEXEC " -n ",
-                                         ranks, " " SMOLVLM_MPI_RANKS " ", config, " ", more, " 2> ", dir / "said");
+        const std::string command = join(
+            "OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1 OMPI_MCA_rmaps_base_oversubscribe=1 "
+            "OMPI_MCA_btl_vader_single_copy_mechanism=none " SMOLVLM_MPIEXEC " -n ",
+            ranks, " " SMOLVLM_MPI_RANKS " ", config, " ", more, " 2> ", dir / "said");
         const int status = std::system(command.c_str());
         said = testing::read_file(dir / "said");
         return status;

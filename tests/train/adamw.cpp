@@ -75,13 +75,15 @@ TEST_CASE("AdamW: the number of threads changes no bit") {
     CHECK(v1 == v4);
 }
 
-TEST_CASE("Schedules: warm-up climbs from 0, then constant stays, linear and cosine reach the final factor at the end") {
+TEST_CASE(
+    "Schedules: warm-up climbs from 0, then constant stays, linear and cosine reach the final factor at the end") {
     for (const auto kind : {Schedule::Kind::constant, Schedule::Kind::linear, Schedule::Kind::cosine}) {
         const Schedule schedule{kind, 10, 110, 0.1};
         CHECK(schedule(0) == 0.0);
         CHECK(schedule(5) == 0.5);
         CHECK(schedule(10) == doctest::Approx(1.0));
-        const double half = kind == Schedule::Kind::constant ? 1.0 : 0.55, end = kind == Schedule::Kind::constant ? 1.0 : 0.1;
+        const double half = kind == Schedule::Kind::constant ? 1.0 : 0.55,
+                     end = kind == Schedule::Kind::constant ? 1.0 : 0.1;
         CHECK(schedule(60) == doctest::Approx(half));
         CHECK(schedule(110) == doctest::Approx(end));
         CHECK(schedule(1000) == doctest::Approx(end));

@@ -75,8 +75,9 @@ std::string learned_text(Labels labels, const Conversation& chat, const Processo
 std::string jsonl(Index lines, const std::string& name) {
     std::string text;
     for (Index i = 0; i < lines; ++i)
-        text += join(R"({"messages": [{"role": "user", "content": ")", name, i, R"("}, {"role": "assistant", "content": "a)", i,
-                     std::string(static_cast<std::size_t>(i % 7), '.'), "\"}]}\n");
+        text += join(R"({"messages": [{"role": "user", "content": ")", name, i,
+                     R"("}, {"role": "assistant", "content": "a)", i, std::string(static_cast<std::size_t>(i % 7), '.'),
+                     "\"}]}\n");
     return text;
 }
 
@@ -89,8 +90,9 @@ BatchStream stream_of(std::vector<ChatFile> files, PackOptions pack, Index rank 
 
 TEST_CASE("Labels: completions learn what the assistant says, from its space to its end token") {
     CHECK(learned_text(Labels::completions, two_turns) == " A red cat.<end_of_utterance>| Yes.<end_of_utterance>");
-    CHECK(learned_text(Labels::completions, two_turns, strings()) == " A red cat.<end_of_utterance>| Yes.<end_of_utterance>");
-    CHECK(learned_text(Labels::completions, {{"user", "?"}, {"assistant", ""}}) == "<end_of_utterance>");
+    CHECK(learned_text(Labels::completions, two_turns, strings()) ==
+          " A red cat.<end_of_utterance>| Yes.<end_of_utterance>");
+    CHECK(learned_text(Labels::completions, {{"user", "?"}, {"assistant", ""}}) == " <end_of_utterance>");
 }
 
 TEST_CASE("Labels: smolvlm-v1 also learns the last line break, and everything but image tokens when turns are odd") {
@@ -108,16 +110,19 @@ TEST_CASE("Labels: smolvlm2 learns every end token, line break and \"Assistant:\
 
 TEST_CASE("Labels: notebook learns everything but image tokens, all-text everything but pictures") {
     CHECK(learned_text(Labels::notebook, two_turns) ==
-          "User:<fake_token_around_image><global-img>|<fake_token_around_image>What is this?<end_of_utterance>\nAssistant: A "
+          "User:<fake_token_around_image><global-img>|<fake_token_around_image>What is "
+          "this?<end_of_utterance>\nAssistant: A "
           "red cat.<end_of_utterance>\nUser: Sure?<end_of_utterance>\nAssistant: Yes.<end_of_utterance>\n");
     for (const Processor* processor : {&learned(), &strings()})
         CHECK(learned_text(Labels::all_text, two_turns, *processor) ==
-              "User:|What is this?<end_of_utterance>\nAssistant: A red cat.<end_of_utterance>\nUser: Sure?<end_of_utterance>\n"
+              "User:|What is this?<end_of_utterance>\nAssistant: A red cat.<end_of_utterance>\nUser: "
+              "Sure?<end_of_utterance>\n"
               "Assistant: Yes.<end_of_utterance>\n");
 }
 
 TEST_CASE("Labels: bytes that have no token do not shift what is learned") {
-    CHECK(learned_text(Labels::completions, {{"user", "a\x04z"}, {"assistant", "x\x04y\x06"}}) == " xy<end_of_utterance>");
+    CHECK(learned_text(Labels::completions, {{"user", "a\x04z"}, {"assistant", "x\x04y\x06"}}) ==
+          " xy<end_of_utterance>");
 }
 
 TEST_CASE("Examples: the ids are those of the same conversation when the model is used") {
@@ -141,18 +146,23 @@ TEST_CASE("Examples: system prompt and media texts are put in where asked, and a
     CHECK(text.starts_with("<|im_start|>System: Be kind.<end_of_utterance>\nUser: Here are some images: <fake_token"));
     CHECK(text.find("<fake_token_around_image>Now answer the following question: What is this?") != text.npos);
     CHECK(learned_text(learned(), example) == " A red cat.<end_of_utterance>| Yes.<end_of_utterance>");
-    CHECK(learned().tokenizer.decode(example_of(learned(), {{"system", "Own."}, {"user", "?"}, {"assistant", "!"}}, options).ids)
+    CHECK(learned()
+              .tokenizer
+              .decode(example_of(learned(), {{"system", "Own."}, {"user", "?"}, {"assistant", "!"}}, options).ids)
               .find("kind") == std::string::npos);
 }
 
 TEST_CASE("Examples: nothing to learn, and the image token written out in a text, are errors") {
-    CHECK(testing::error_of([] { example_of(learned(), {{"user", "Alone."}}); }).find("labels are masked") !=
-          std::string::npos);
-    CHECK(testing::error_of([] { example_of(learned(), {{"user", "<image>"}, {"assistant", "x"}}); })
-              .find("stands for a picture") != std::string::npos);
+    CHECK(testing::error_of([] {
+              example_of(learned(), {{"user", "Alone."}});
+          }).find("labels are masked") != std::string::npos);
+    CHECK(testing::error_of([] {
+              example_of(learned(), {{"user", "<image>"}, {"assistant", "x"}});
+          }).find("stands for a picture") != std::string::npos);
 }
 
-TEST_CASE("Random tiles: the longest side has as many tiles as were drawn, as often as the released training drew them") {
+TEST_CASE(
+    "Random tiles: the longest side has as many tiles as were drawn, as often as the released training drew them") {
     Random random(7);
     std::map<Index, int> counts;
     for (int i = 0; i < 20000; ++i) ++counts[draw_tile_count(2048, 512, random)];
@@ -177,7 +187,8 @@ TEST_CASE("Random tiles: one resize to whole tiles, the short side rounded up, t
             const Image image = picture(size);
             const ProcessedImage result = process_image_with_random_tiles(image, config, draw);
             CHECK(std::max(result.rows, result.cols) == k);
-            const Index shorter = std::min(image.width(), image.height()), longer = std::max(image.width(), image.height());
+            const Index shorter = std::min(image.width(), image.height()),
+                        longer = std::max(image.width(), image.height());
             CHECK(std::min(result.rows, result.cols) == (shorter * k + longer - 1) / longer);
             CHECK(result.frames() == result.rows * result.cols + 1);
             CHECK(result.plan.canvas.width == result.cols * 32);
@@ -243,7 +254,8 @@ TEST_CASE("Packing: whole examples, up to the budget, none lost, each a segment 
             const Example expected = stream.example(0, order.next().sample, 0);
             const auto begin = static_cast<std::size_t>(segments[s].q0);
             REQUIRE(segments[s].n == expected.tokens());
-            CHECK(std::equal(expected.ids.begin(), expected.ids.end(), batch.ids.begin() + static_cast<std::ptrdiff_t>(begin)));
+            CHECK(std::equal(expected.ids.begin(), expected.ids.end(),
+                             batch.ids.begin() + static_cast<std::ptrdiff_t>(begin)));
             CHECK(batch.targets[begin + expected.ids.size() - 1] == ignore_index);
             CHECK(segments[s].keys == segments[s].n);
             ++sequences;
@@ -277,7 +289,8 @@ TEST_CASE("Ranks: two shards together read what one process reads, sample by sam
     const testing::TempDir dir;
     const ChatFile file = ChatFile::open(dir.write("a.jsonl", jsonl(10, "q")));
     BatchStream one = stream_of({file}, {.batch_samples = 4});
-    BatchStream first = stream_of({file}, {.batch_samples = 2}, 0, 2), second = stream_of({file}, {.batch_samples = 2}, 1, 2);
+    BatchStream first = stream_of({file}, {.batch_samples = 2}, 0, 2),
+                second = stream_of({file}, {.batch_samples = 2}, 1, 2);
     for (int step = 0; step < 10; ++step) {
         const Batch all = one.next();
         std::vector<Index> lengths;
@@ -324,7 +337,8 @@ TEST_CASE("Wrong lines are refused when the file is opened: line, field, found, 
           ": message 1, item 1: \"type\" is \"sound\", expected \"text\" or \"image\"");
     CHECK(refusal(R"({"messages": [{"role": "user", "content": [{"type": "image"}]}]})").find("\"path\" is missing") !=
           std::string::npos);
-    const std::string missing = refusal(R"({"messages": [{"role": "user", "content": [{"type": "image", "path": "no.png"}]}]})");
+    const std::string missing =
+        refusal(R"({"messages": [{"role": "user", "content": [{"type": "image", "path": "no.png"}]}]})");
     CHECK(missing.find("message 1: the picture " + dir.path().string() + "/no.png cannot be opened: No such file") !=
           std::string::npos);
     CHECK(testing::error_of([&] { ChatFile::open(dir.write("blank.jsonl", " \n\n")); }).find("has no lines") !=
@@ -340,8 +354,11 @@ TEST_CASE("Pictures that cannot be read and samples without anything to learn ar
     std::erase(one_line, '\n');
     const auto failing = [](const std::string& path) -> Image { fail<FormatError>(path, ": is no picture"); };
     BatchStream stream({ChatFile::open(dir.write("a.jsonl", one_line))}, {1.0}, learned(), {}, {}, failing);
-    CHECK(testing::error_of([&] { stream.next(); }).find("a.jsonl: line 1: " + dir.path().string() + "/broken: is no picture") !=
+    CHECK(testing::error_of([&] {
+              stream.next();
+          }).find("a.jsonl: line 1: " + dir.path().string() + "/broken: is no picture") != std::string::npos);
+    BatchStream masked =
+        stream_of({ChatFile::open(dir.write("b.jsonl", R"({"messages": [{"role": "user", "content": "x"}]})"))}, {});
+    CHECK(testing::error_of([&] { masked.next(); }).find("b.jsonl: line 1: all 6 labels are masked") !=
           std::string::npos);
-    BatchStream masked = stream_of({ChatFile::open(dir.write("b.jsonl", R"({"messages": [{"role": "user", "content": "x"}]})"))}, {});
-    CHECK(testing::error_of([&] { masked.next(); }).find("b.jsonl: line 1: all 6 labels are masked") != std::string::npos);
 }

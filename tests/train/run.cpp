@@ -14,7 +14,8 @@ TEST_CASE("Metrics: a run that goes on keeps the lines up to its checkpoint and 
     const std::string path = dir / "metrics.jsonl";
     {
         MetricsFile metrics(path, 0);
-        for (Index step = 1; step <= 5; ++step) metrics.write(StepReport{step, 1.0 / static_cast<double>(step), 0.5, 0.1, 2, 10, 5, 1, 0.1, 0.5});
+        for (Index step = 1; step <= 5; ++step)
+            metrics.write(StepReport{step, 1.0 / static_cast<double>(step), 0.5, 0.1, 2, 10, 5, 1, 0.1, 0.5});
         metrics.write(5, EvalReport{0.25, 0.75, 9});
     }
     dir.write("metrics.jsonl", testing::read_file(path) + "{\"step\": 6, \"lo");
@@ -35,7 +36,8 @@ TEST_CASE("Smoothing: a straight line stays, ends are not pulled, noise shrinks"
     for (std::size_t i = 0; i < line.size(); ++i) CHECK(same[i].second == doctest::Approx(line[i].second));
     double before = 0, after = 0;
     const auto calm = smoothed(noise, 21);
-    for (std::size_t i = 20; i < 180; ++i) before += noise[i].second * noise[i].second, after += calm[i].second * calm[i].second;
+    for (std::size_t i = 20; i < 180; ++i)
+        before += noise[i].second * noise[i].second, after += calm[i].second * calm[i].second;
     CHECK(after < before / 10);
     CHECK(smoothed({}, 5).empty());
 }
@@ -55,7 +57,8 @@ TEST_CASE("Curves: text is escaped, what is not finite is left out, one point an
 
 TEST_CASE("Ticks are round and about as many as wanted") {
     for (double range = 1e-6; range < 1e9; range *= 1.7) {
-        const double step = detail::tick_step(range, 5), mantissa = step / std::pow(10.0, std::floor(std::log10(step) + 1e-9));
+        const double step = detail::tick_step(range, 5),
+                     mantissa = step / std::pow(10.0, std::floor(std::log10(step) + 1e-9));
         CHECK(range / step > 2.5);
         CHECK(range / step < 10);
         CHECK((doctest::Approx(mantissa) == 1 || doctest::Approx(mantissa) == 2 || doctest::Approx(mantissa) == 5));

@@ -42,17 +42,23 @@ inline LabelledText labelled_text(const Processor& processor, const Conversation
         for (const ContentPart& part : chat[m].content)
             body += part.kind == ContentPart::image ? std::string_view("<image>").size() : part.value.size();
         const std::size_t end = rendered.size() - turn_end.size() - 1;  // the body ends here, then turn_end and \n
-        out.append(std::string_view(rendered).substr(before.size(), end - body - before.size()),
-                   answer ? TextPart::answer_header : TextPart::prompt_header);
+        std::string_view header = std::string_view(rendered).substr(before.size(), end - body - before.size());
+        const bool own_space =
+            answer && header.ends_with(' ');  // which the model writes: it is asked with "Assistant:"
+        if (own_space) header.remove_suffix(1);
+        out.append(header, answer ? TextPart::answer_header : TextPart::prompt_header);
+        if (own_space) out.append(" ", TextPart::answer);
         for (const ContentPart& part : chat[m].content) {
             if (part.kind == ContentPart::text) {
-                SMOLVLM_CHECK(part.value.find(processor.token_names.image) == std::string::npos || !processor.has_images(),
-                              ValueError, "message ", m + 1, ": a text holds \"", processor.token_names.image,
-                              "\", which stands for a picture; give pictures as items of type \"image\"");
+                SMOLVLM_CHECK(
+                    part.value.find(processor.token_names.image) == std::string::npos || !processor.has_images(),
+                    ValueError, "message ", m + 1, ": a text holds \"", processor.token_names.image,
+                    "\", which stands for a picture; give pictures as items of type \"image\"");
                 out.append(part.value, answer ? TextPart::answer : TextPart::prompt);
             } else {
                 SMOLVLM_CHECK(!layouts.empty(), ValueError, "message ", m + 1, ": more pictures than layouts");
-                out.append(image_text(layouts.front(), processor.image_seq_len, processor.token_names), TextPart::picture);
+                out.append(image_text(layouts.front(), processor.image_seq_len, processor.token_names),
+                           TextPart::picture);
                 layouts = layouts.subspan(1);
             }
         }
@@ -67,8 +73,8 @@ inline LabelledText labelled_text(const Processor& processor, const Conversation
 /// Throws ValueError when there is nothing to learn: all labels are masked.
 inline Example make_example(const Processor& processor, Conversation chat, std::span<const Image> pictures,
                             const ExampleOptions& options, Random& random) {
-    SMOLVLM_CHECK(processor.has_images() || pictures.empty(), ValueError, "this model reads text only, but the sample has ",
-                  pictures.size(), " picture(s)");
+    SMOLVLM_CHECK(processor.has_images() || pictures.empty(), ValueError,
+                  "this model reads text only, but the sample has ", pictures.size(), " picture(s)");
     if (!options.system_prompt.empty() && !chat.empty() && chat.front().role != "system")
         chat.insert(chat.begin(), Message("system", options.system_prompt));
     chat = with_media_text(std::move(chat), options.media);
@@ -76,9 +82,9 @@ inline Example make_example(const Processor& processor, Conversation chat, std::
     Example example;
     std::vector<ImageLayout> layouts;
     for (const Image& picture : pictures) {
-        example.images.push_back(options.random_tiles
-                                     ? process_image_with_random_tiles(picture, processor.image, random, options.threads)
-                                     : process_image(picture, processor.image, options.tiles, options.threads));
+        example.images.push_back(
+            options.random_tiles ? process_image_with_random_tiles(picture, processor.image, random, options.threads)
+                                 : process_image(picture, processor.image, options.tiles, options.threads));
         layouts.push_back({example.images.back().rows, example.images.back().cols});
     }
     const LabelledText text = labelled_text(processor, chat, layouts);
@@ -86,13 +92,12 @@ inline Example make_example(const Processor& processor, Conversation chat, std::
     example.ids = processor.tokenizer.encode(text.text, &report);
     const Tokenizer& tokenizer = processor.tokenizer;
     const auto image_id = processor.has_images() ? tokenizer.id_of(processor.token_names.image) : std::nullopt;
-    example.targets =
-        make_labels(tokenizer, text, example.ids, report.dropped, options.labels, image_id.value_or(-1));
+    example.targets = make_labels(tokenizer, text, example.ids, report.dropped, options.labels, image_id.value_or(-1));
     // Row n predicts what comes after it; after the last row comes nothing.
     std::rotate(example.targets.begin(), example.targets.begin() + 1, example.targets.end());
     example.targets.back() = ignore_index;
-    SMOLVLM_CHECK(example.counted() > 0, ValueError, "all ", example.tokens(), " labels are masked by the convention \"",
-                  label_names[static_cast<std::size_t>(options.labels)],
+    SMOLVLM_CHECK(example.counted() > 0, ValueError, "all ", example.tokens(),
+                  " labels are masked by the convention \"", label_names[static_cast<std::size_t>(options.labels)],
                   "\", so there is nothing to learn; expected an assistant message that is not empty");
     return example;
 }

@@ -28,7 +28,9 @@ public:
 
     Index size() const { return static_cast<Index>(lines_.size()); }
     /// "data.jsonl: line 17", for messages about sample i.
-    std::string where(Index i) const { return join(file_->path(), ": line ", lines_[static_cast<std::size_t>(i)].number); }
+    std::string where(Index i) const {
+        return join(file_->path(), ": line ", lines_[static_cast<std::size_t>(i)].number);
+    }
 
     /// Sample i; the values of its image parts are paths that can be opened.
     Conversation chat(Index i) const {
@@ -56,8 +58,8 @@ private:
         for (std::size_t m = 0; m < chat.size(); ++m)
             for (const ContentPart& part : chat[m].content)
                 SMOLVLM_CHECK(part.kind != ContentPart::image || ::access(part.value.c_str(), R_OK) == 0, ValueError,
-                              where(i), ": message ", m + 1, ": the picture ", part.value, " cannot be opened: ",
-                              std::strerror(errno));
+                              where(i), ": message ", m + 1, ": the picture ", part.value,
+                              " cannot be opened: ", std::strerror(errno));
     }
 
     std::shared_ptr<const MappedFile> file_;

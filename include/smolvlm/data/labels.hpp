@@ -2,10 +2,10 @@
 /// Which tokens of a conversation are learned. The text is a row of stretches, each with a part to play; a convention
 /// is a choice of parts, and a token belongs to the stretch in which its last byte lies:
 ///
-///     <|im_start|>User:| PICTURE |What is this?|<end_of_utterance>|\n|Assistant: |A cat.|<end_of_utterance>|\n
-///     prompt_header     picture  prompt         prompt_end        gap answer_header answer answer_end      gap
+///     <|im_start|>User:|PICTURE|What is this?|<end_of_utterance>|\n |Assistant:   | A cat.|<end_of_utterance>|\n
+///     prompt_header     picture prompt        prompt_end         gap  answer_header answer  answer_end        last_gap
 ///
-/// So " A" is part of the answer, as the model writes the space itself. Image tokens are never learned.
+/// The space before an answer is part of it: the model is asked with "Assistant:". Image tokens are never learned.
 
 #include <array>
 #include <string>
@@ -28,7 +28,8 @@ enum class Labels {
     notebook,     // everything but image tokens: prompts and the tokens around tiles too
     all_text,     // everything but pictures
 };
-inline constexpr std::array<const char*, 5> label_names{"completions", "smolvlm-v1", "smolvlm2", "notebook", "all-text"};
+inline constexpr std::array<const char*, 5> label_names{"completions", "smolvlm-v1", "smolvlm2", "notebook",
+                                                        "all-text"};
 
 /// A text with the parts it is made of.
 struct LabelledText {
@@ -54,10 +55,14 @@ inline bool is_learned(Labels labels, TextPart part, int ends) {
         case Labels::smolvlm_v1:
             if (ends % 2 == 1) return true;
             return part == P::answer || part == P::answer_end || part == P::last_gap;
-        case Labels::smolvlm2: return part != P::prompt_header && part != P::prompt && part != P::picture;
-        case Labels::notebook: return true;
-        case Labels::all_text: return part != P::picture;
-        case Labels::completions: break;
+        case Labels::smolvlm2:
+            return part != P::prompt_header && part != P::prompt && part != P::picture;
+        case Labels::notebook:
+            return true;
+        case Labels::all_text:
+            return part != P::picture;
+        case Labels::completions:
+            break;
     }
     return part == P::answer || part == P::answer_end;
 }
@@ -74,8 +79,8 @@ inline std::vector<std::int32_t> make_labels(const Tokenizer& tokenizer, const L
         while (stretch + 1 < text.stretches.size() && text.stretches[stretch].end < place) ++stretch;
         if (ids[i] != image_id && is_learned(labels, text.stretches[stretch].part, text.ends)) result[i] = ids[i];
     }
-    SMOLVLM_CHECK(place + (dropped.size() - next_dropped) == text.text.size(), ValueError, "labels: the tokens stand for ",
-                  place, " bytes, the text has ", text.text.size());
+    SMOLVLM_CHECK(place + (dropped.size() - next_dropped) == text.text.size(), ValueError,
+                  "labels: the tokens stand for ", place, " bytes, the text has ", text.text.size());
     return result;
 }
 

@@ -15,7 +15,13 @@ namespace smolvlm {
 
 inline Index draw_tile_count(Index longest_edge, Index tile, Random& random) {
     const double u = random.uniform();
-    const Index k = longest_edge > 1092 ? (u < 0.4 ? 2 : u < 0.7 ? 3 : u < 0.9 ? 4 : 5) : (u < 0.5 ? 1 : u < 0.8 ? 2 : 3);
+    const Index k = longest_edge > 1092 ? (u < 0.4   ? 2
+                                           : u < 0.7 ? 3
+                                           : u < 0.9 ? 4
+                                                     : 5)
+                                        : (u < 0.5   ? 1
+                                           : u < 0.8 ? 2
+                                                     : 3);
     return std::min(k, (longest_edge + tile - 1) / tile);
 }
 

@@ -28,10 +28,18 @@ struct PackOptions {
 
 class BatchStream {
 public:
-    BatchStream(std::vector<ChatFile> files, std::vector<double> weights, const Processor& processor, ExampleOptions example,
-                PackOptions pack, PictureLoader load_picture, std::uint64_t seed = 0, Index rank = 0, Index ranks = 1)
-        : files_(std::move(files)), processor_(&processor), example_(std::move(example)), pack_(pack),
-          load_picture_(std::move(load_picture)), order_(sets(files_, weights), seed), seed_(seed), rank_(rank), ranks_(ranks) {
+    BatchStream(std::vector<ChatFile> files, std::vector<double> weights, const Processor& processor,
+                ExampleOptions example, PackOptions pack, PictureLoader load_picture, std::uint64_t seed = 0,
+                Index rank = 0, Index ranks = 1)
+        : files_(std::move(files)),
+          processor_(&processor),
+          example_(std::move(example)),
+          pack_(pack),
+          load_picture_(std::move(load_picture)),
+          order_(sets(files_, weights), seed),
+          seed_(seed),
+          rank_(rank),
+          ranks_(ranks) {
         seek(0);
     }
 
@@ -55,12 +63,13 @@ public:
             if (!waiting_) waiting_ = read();
             if (waiting_->tokens() > pack_.max_tokens) {
                 ++dropped_;
-                SMOLVLM_CHECK(++left_out < 10000, ValueError, "data: 10000 samples in a row are longer than max_tokens ",
-                              pack_.max_tokens);
+                SMOLVLM_CHECK(++left_out < 10000, ValueError,
+                              "data: 10000 samples in a row are longer than max_tokens ", pack_.max_tokens);
                 take();
                 continue;
             }
-            if (!examples.empty() && tokens + waiting_->tokens() > pack_.batch_tokens) break;  // it waits for the next batch
+            if (!examples.empty() && tokens + waiting_->tokens() > pack_.batch_tokens)
+                break;  // it waits for the next batch
             tokens += waiting_->tokens();
             examples.push_back(std::move(*waiting_));
             take();

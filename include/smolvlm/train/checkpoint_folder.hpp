@@ -1,9 +1,9 @@
 #pragma once
-/// Checkpoints of a run: output/checkpoint-000250 is a Hugging Face folder that every program may load, and beside the
-/// model holds what training needs to go on as if it had never stopped:
+/// Checkpoints of a run: output/checkpoint-000250 is a Hugging Face folder that every program may load (or, of a run
+/// that trains adapters, a PEFT folder), and beside that holds what training needs to go on as if it had never stopped:
 ///
-///     optimizer.safetensors    mean.NAME and square.NAME of every trained parameter, master.NAME where the model's own
-///                              weight is narrower, and steps, an i64 [P] in their order
+///     optimizer.safetensors    mean.NAME, square.NAME and master.NAME of every trained parameter, and steps, an i64 [P]
+///                              in their order; no masters where the model's own weights are as wide
 ///     trainer.json             step, position of every rank in its data, the whole configuration
 ///
 /// A folder appears complete or not at all; older ones are removed only after that.
@@ -50,14 +50,14 @@ inline std::map<Index, std::string> list_checkpoints(const std::string& output) 
 /// Adds the training state to a checkpoint that is being written.
 template <DifferentiableBackend B>
 void write_training_state(AtomicFolder& folder, const Parameters<B>& parameters, const RunState& state,
-                          const TrainConfig& config) {
+                          const TrainConfig& config, bool with_masters) {
     std::vector<NamedTensor> tensors;
     HostTensor<std::int64_t> steps(Shape{static_cast<Index>(parameters.all().size())});
     for (std::size_t i = 0; i < parameters.all().size(); ++i) {
         const auto& p = parameters.all()[i];
         tensors.push_back(NamedTensor::of("mean." + p.name, p.mean));
         tensors.push_back(NamedTensor::of("square." + p.name, p.square));
-        if (parameters.narrowed()) tensors.push_back(NamedTensor::of("master." + p.name, p.master));
+        if (with_masters) tensors.push_back(NamedTensor::of("master." + p.name, p.master));
         steps.data()[i] = p.steps;
     }
     tensors.push_back(NamedTensor::of("steps", steps));
@@ -75,7 +75,8 @@ inline RunState read_run_state(const std::string& folder, const TrainConfig& con
     for (const Json& position : get_array(json, "positions", path))
         state.positions.push_back(value_as<Index>(position, "an item of \"positions\"", path));
     SMOLVLM_CHECK(static_cast<Index>(state.positions.size()) == ranks, ValueError, path, ": the run was on ",
-                  state.positions.size(), " rank(s), now there are ", ranks, "; a run goes on with as many as it began with");
+                  state.positions.size(), " rank(s), now there are ", ranks,
+                  "; a run goes on with as many as it began with");
     for (const Index position : state.positions)
         SMOLVLM_CHECK(position >= 0 && state.step >= 0, FormatError, path, ": a negative step or position");
     return state;
@@ -83,7 +84,7 @@ inline RunState read_run_state(const std::string& folder, const TrainConfig& con
 
 /// Reads optimizer.safetensors into the parameters, whose masters hold the model's weights already.
 template <DifferentiableBackend B>
-void read_training_state(B& be, const std::string& folder, Parameters<B>& parameters) {
+void read_training_state(const std::string& folder, Parameters<B>& parameters, bool with_masters) {
     using T = typename B::Scalar;
     const Safetensors file = Safetensors::open(folder + "/optimizer.safetensors");
     const auto read = [&](const std::string& name, HostTensor<T>& into) {
@@ -99,9 +100,9 @@ void read_training_state(B& be, const std::string& folder, Parameters<B>& parame
         auto& p = parameters.all()[i];
         read("mean." + p.name, p.mean);
         read("square." + p.name, p.square);
-        if (parameters.narrowed()) read("master." + p.name, p.master);
+        if (with_masters) read("master." + p.name, p.master);
         p.steps = steps.data()[i];
-        parameters.publish(be, i);
+        p.publish(p.master);
     }
 }
 

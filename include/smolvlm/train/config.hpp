@@ -27,7 +27,7 @@ struct Limits {
 struct TrainConfig {
     std::string folder;  // paths count from here: the folder of run.json, ending in '/', or ""
 
-    std::string model, init, output;
+    std::string model, mmproj, init, output;
     std::vector<DataSource> data;
     std::string eval_data;
     Index steps = 1000, batch_samples = 8, batch_tokens = 4096, accumulate = 1, max_tokens = 0;
@@ -42,6 +42,11 @@ struct TrainConfig {
     double final_lr = 0, beta1 = 0.9, beta2 = 0.999, eps = 1e-8, weight_decay = 0, clip = 1, neftune_alpha = 0;
     std::vector<std::string> freeze;
     std::string weights = "f32";
+    bool activation_checkpointing = false;
+    Index lora_rank = 0;
+    double lora_alpha = 8, lora_dropout = 0;
+    std::vector<std::string> lora_targets{"model.text_model.*_proj"};
+    bool dora = false, lora_gaussian = false, lora_merge = false;
     Index seed = 0, threads = 0;
     Index checkpoint_every = 0, keep_checkpoints = 2, eval_every = 0, log_every = 1;
 
@@ -50,25 +55,31 @@ struct TrainConfig {
         using Choices = std::vector<std::string_view>;
         constexpr Limits count{1, 1e12}, or_zero{0, 1e12}, fraction{0, 1}, positive{0};
         f.section("Model and data (paths count from the folder of the configuration)");
-        f("model", self.model, "Hugging Face folder to start from; this or \"init\"");
-        f("init", self.init, "folder with config.json and the tokenizer and processor files; weights are drawn at random");
+        f("model", self.model, "Hugging Face folder to start from (for adapters also a .gguf file); this or \"init\"");
+        f("mmproj", self.mmproj, "with a .gguf model: the file of its vision tower");
+        f("init", self.init,
+          "folder with config.json and the tokenizer and processor files; weights are drawn at random");
         f("output", self.output, "folder of the run: checkpoints, metrics.jsonl, curves.svg");
-        f("data", self.data, "a .jsonl file, or a list of {\"path\", \"weight\"}; each line is {\"messages\": [...]} as in a "
-                             "--chat file, picture paths count from the file's folder; samples are drawn by weight");
+        f("data", self.data,
+          "a .jsonl file, or a list of {\"path\", \"weight\"}; each line is {\"messages\": [...]} as in a "
+          "--chat file, picture paths count from the file's folder; samples are drawn by weight");
         f("eval_data", self.eval_data, "a .jsonl file that is never trained on; empty: none");
 
         f.section("Batches");
         f("steps", self.steps, count, "steps of the optimiser in the whole run");
-        f("batch_samples", self.batch_samples, count, "at most so many conversations are computed together, packed without padding");
+        f("batch_samples", self.batch_samples, count,
+          "at most so many conversations are computed together, packed without padding");
         f("batch_tokens", self.batch_tokens, count, "and at most so many tokens, image tokens included");
-        f("accumulate", self.accumulate, count, "batches whose gradients make one step, exactly as one large batch would");
+        f("accumulate", self.accumulate, count,
+          "batches whose gradients make one step, exactly as one large batch would");
         f("max_tokens", self.max_tokens, or_zero, "the longest conversation; 0: the model's context");
         f("long_samples", self.long_samples, Choices{"error", "drop"}, "what becomes of longer ones");
         f("seed", self.seed, or_zero, "decides shuffling, tile counts, noise and random weights");
 
         f.section("What is learned");
         f("labels", self.labels, Choices(label_names.begin(), label_names.end()),
-          "completions: what the assistant says and its end token; smolvlm-v1 and smolvlm2: as those models were trained; "
+          "completions: what the assistant says and its end token; smolvlm-v1 and smolvlm2: as those models were "
+          "trained; "
           "notebook: everything but image tokens; all-text: everything but pictures");
         f("system_prompt", self.system_prompt, "for conversations that have none");
         f("media_intro", self.media_intro, "text before the first picture (SmolVLM2: \"Here are some images: \")");
@@ -76,8 +87,10 @@ struct TrainConfig {
 
         f.section("Pictures");
         f("tiling", self.tiling, Choices{"reference", "random"},
-          "reference: as when the model is used; random: a random number of tiles, as the released training code made them");
-        f("longest_edge", self.longest_edge, Limits{0, 4096}, "longest side in pixels after resizing; 0: the checkpoint's");
+          "reference: as when the model is used; random: a random number of tiles, as the released training code made "
+          "them");
+        f("longest_edge", self.longest_edge, Limits{0, 4096},
+          "longest side in pixels after resizing; 0: the checkpoint's");
         f("max_tiles", self.max_tiles, Limits{0, 1024}, "at most so many tiles a picture; 0: any number");
         f("split", self.split, "false: one frame a picture");
         f("upscale", self.upscale, "false: small pictures are not enlarged beyond whole tiles");
@@ -96,9 +109,25 @@ struct TrainConfig {
         f("eps", self.eps, positive, "added to the root of the square");
         f("weight_decay", self.weight_decay, positive, "decoupled; norms and biases do not decay");
         f("clip", self.clip, positive, "largest global norm of the gradient; 0: no clipping");
-        f("neftune_alpha", self.neftune_alpha, positive, "noise on the input embeddings (arXiv:2310.05914); 0: none, 5 is usual");
+        f("neftune_alpha", self.neftune_alpha, positive,
+          "noise on the input embeddings (arXiv:2310.05914); 0: none, 5 is usual");
         f("freeze", self.freeze, "patterns of parameter names that are not trained, * for any characters");
-        f("weights", self.weights, Choices{"f32", "bf16"}, "what trained matrices are held in; bf16 keeps f32 masters beside them");
+        f("weights", self.weights, Choices{"f32", "bf16"},
+          "what trained matrices are held in; bf16 keeps f32 masters beside them");
+
+        f("activation_checkpointing", self.activation_checkpointing,
+          "true: layers are computed again in the backward pass instead of being remembered: less memory, more time");
+
+        f.section("Adapters: the model stays as it is, and thin matrices beside its weights learn");
+        f("lora_rank", self.lora_rank, Limits{0, 65536},
+          "rank of the adapters (arXiv:2106.09685); 0: none, all weights are trained");
+        f("lora_alpha", self.lora_alpha, positive, "they count alpha / rank times");
+        f("lora_dropout", self.lora_dropout, Limits{0, 0.99}, "share of their inputs that is dropped while training");
+        f("lora_targets", self.lora_targets, "patterns of the linear maps that get one; q_proj stands for *.q_proj");
+        f("dora", self.dora, "true: a learned magnitude for every output too (arXiv:2402.09353)");
+        f("lora_gaussian", self.lora_gaussian, "true: they start from N(0, 1/rank^2) instead of uniform numbers");
+        f("lora_merge", self.lora_merge,
+          "true: at the end the whole model with its adapters merged is written to output/merged");
 
         f.section("Course of the run");
         f("checkpoint_every", self.checkpoint_every, or_zero, "steps between checkpoints; 0: only at the end");
@@ -121,6 +150,9 @@ struct TrainConfig {
             if (matches(pattern, name)) return false;
         return rate(parameter_group(name)) > 0;
     }
+    bool with_adapters() const { return lora_rank > 0; }
+    /// Are there masters that a checkpoint's own files do not hold?
+    bool saves_masters() const { return weights == "bf16" || with_adapters(); }
     Schedule make_schedule() const {
         const auto kind = schedule == "constant" ? Schedule::Kind::constant
                           : schedule == "linear" ? Schedule::Kind::linear
@@ -145,7 +177,8 @@ struct TrainConfig {
 
 /// Keys that change no number of a run that goes on.
 inline bool may_change_on_resume(std::string_view key, const TrainConfig& config) {
-    for (const char* free : {"checkpoint_every", "keep_checkpoints", "eval_every", "eval_data", "log_every", "output"})
+    for (const char* free :
+         {"checkpoint_every", "keep_checkpoints", "eval_every", "eval_data", "log_every", "output", "lora_merge"})
         if (key == free) return true;
     return key == "steps" && config.schedule == "constant";
 }

@@ -21,8 +21,8 @@ public:
     void operator()(const char* key, auto& member, const char*) { take(key, member); }
     void operator()(const char* key, auto& member, Limits limits, const char*) {
         take(key, member);
-        SMOLVLM_CHECK(static_cast<double>(member) >= limits.least && static_cast<double>(member) <= limits.most, FormatError,
-                      where_, ": \"", key, "\" is ", member, ", expected ",
+        SMOLVLM_CHECK(static_cast<double>(member) >= limits.least && static_cast<double>(member) <= limits.most,
+                      FormatError, where_, ": \"", key, "\" is ", member, ", expected ",
                       std::isfinite(limits.most) ? join("a number from ", limits.least, " to ", limits.most)
                                                  : join("a number of at least ", limits.least));
     }
@@ -30,16 +30,16 @@ public:
         take(key, member);
         std::string expected;
         for (const std::string_view choice : choices) expected += join(expected.empty() ? "" : ", ", '"', choice, '"');
-        SMOLVLM_CHECK(std::ranges::count(choices, member) > 0, FormatError, where_, ": \"", key, "\" is ", in_quotes(member),
-                      ", expected one of ", expected);
+        SMOLVLM_CHECK(std::ranges::count(choices, member) > 0, FormatError, where_, ": \"", key, "\" is ",
+                      in_quotes(member), ", expected one of ", expected);
     }
     void refuse_unknown_keys() const {
         for (const auto& [key, value] : json_.items()) {
             if (std::ranges::count(keys_, key) > 0) continue;
             const std::string_view near = nearest(key, keys_);
-            fail<FormatError>(where_, ": ", in_quotes(key), " is no key of a training configuration; ",
-                              near.empty() ? std::string("smolvlm train --help lists them")
-                                           : join("did you mean \"", near, "\"?"));
+            fail<FormatError>(
+                where_, ": ", in_quotes(key), " is no key of a training configuration; ",
+                near.empty() ? std::string("smolvlm train --help lists them") : join("did you mean \"", near, "\"?"));
         }
     }
 
@@ -50,8 +50,10 @@ private:
         const Json* const value = find(json_, key, where_);
         if (!value) return;
         if constexpr (std::is_same_v<T, std::vector<std::string>>) {
+            member.clear();
             for (const Json& item : get_array(json_, key, where_))
-                member.push_back(value_as<std::string>(item, join("item ", member.size() + 1, " of \"", key, '"'), where_));
+                member.push_back(
+                    value_as<std::string>(item, join("item ", member.size() + 1, " of \"", key, '"'), where_));
         } else if constexpr (std::is_same_v<T, std::vector<DataSource>>) {
             if (value->is_string()) {
                 member.push_back({value->get<std::string>(), 1});
@@ -87,7 +89,8 @@ struct ConfigWriter {
     void section(const char*) {}
     void operator()(const char* key, const auto& member, auto&&...) { json[key] = member; }
     void operator()(const char* key, const std::vector<DataSource>& sources, const char*) {
-        for (const DataSource& source : sources) json[key].push_back({{"path", source.path}, {"weight", source.weight}});
+        for (const DataSource& source : sources)
+            json[key].push_back({{"path", source.path}, {"weight", source.weight}});
     }
 };
 
@@ -98,7 +101,8 @@ struct ConfigHelp {
     void section(const char* title) { text += join('\n', title, '\n'); }
     void operator()(const char* key, const auto& member, const char* meaning) { entry(key, member, meaning); }
     void operator()(const char* key, const auto& member, Limits, const char* meaning) { entry(key, member, meaning); }
-    void operator()(const char* key, const auto& member, const std::vector<std::string_view>& choices, const char* meaning) {
+    void operator()(const char* key, const auto& member, const std::vector<std::string_view>& choices,
+                    const char* meaning) {
         std::string all;
         for (const std::string_view choice : choices) all += join(all.empty() ? "" : " | ", choice);
         entry(key, member, join(all, "; ", meaning));
@@ -110,10 +114,12 @@ private:
         std::string value;
         if constexpr (std::is_arithmetic_v<T>) value = join(member);
         if constexpr (std::is_same_v<T, std::string>) value = member.empty() ? "\"\"" : join('"', member, '"');
-        if constexpr (!std::is_arithmetic_v<T> && !std::is_same_v<T, std::string>) value = "[]";
-        constexpr std::size_t indent = 38, width = 120;
+        if constexpr (std::is_same_v<T, std::vector<std::string>>)
+            value = member.empty() ? "[]" : join("[\"", member[0], "\"]");
+        if constexpr (std::is_same_v<T, std::vector<DataSource>>) value = "[]";
+        constexpr std::size_t indent = 44, width = 120;
         std::string line = join("  ", key);
-        line.resize(std::max<std::size_t>(line.size() + 1, 22), ' ');
+        line.resize(std::max<std::size_t>(line.size() + 1, 29), ' ');
         line += value;
         line.resize(std::max<std::size_t>(line.size() + 1, indent - 1), ' ');
         for (std::size_t begin = 0; begin < meaning.size();) {
@@ -133,17 +139,22 @@ private:
 
 /// Throws FormatError naming key, found and expected.
 inline TrainConfig parse_train_config(const Json& json, const std::string& file) {
-    SMOLVLM_CHECK(json.is_object(), FormatError, file, ": expected an object of settings, found ", detail::describe(json));
+    SMOLVLM_CHECK(json.is_object(), FormatError, file, ": expected an object of settings, found ",
+                  detail::describe(json));
     TrainConfig config;
     config.folder = file.substr(0, file.rfind('/') + 1);
     detail::ConfigParser parser(json, file);
     TrainConfig::visit(config, parser);
     parser.refuse_unknown_keys();
-    SMOLVLM_CHECK(config.model.empty() != config.init.empty(), FormatError, file, ": ",
-                  config.model.empty() ? "neither \"model\" nor \"init\" is given" : "\"model\" and \"init\" are both given",
-                  ", expected one of them: the folder to start from");
+    SMOLVLM_CHECK(
+        config.model.empty() != config.init.empty(), FormatError, file, ": ",
+        config.model.empty() ? "neither \"model\" nor \"init\" is given" : "\"model\" and \"init\" are both given",
+        ", expected one of them: the folder to start from");
+    SMOLVLM_CHECK(config.with_adapters() || !config.model.ends_with(".gguf"), FormatError, file, ": \"model\" is ",
+                  in_quotes(config.model), "; a .gguf file can only be trained with adapters (\"lora_rank\")");
     SMOLVLM_CHECK(!config.output.empty(), FormatError, file, ": \"output\" is missing, expected the folder of the run");
-    SMOLVLM_CHECK(!config.data.empty(), FormatError, file, ": \"data\" is missing, expected a .jsonl file or a list of them");
+    SMOLVLM_CHECK(!config.data.empty(), FormatError, file,
+                  ": \"data\" is missing, expected a .jsonl file or a list of them");
     return config;
 }
 inline TrainConfig read_train_config(const std::string& path) {
@@ -162,8 +173,9 @@ inline void check_same_run(const TrainConfig& config, const Json& then, const st
     const Json now = to_json(config);
     for (const auto& [key, value] : now.items()) {
         const Json before = then.contains(key) ? then.at(key) : Json();
-        SMOLVLM_CHECK(before == value || may_change_on_resume(key, config), ValueError, where, ": the run was begun with \"", key,
-                      "\" ", printable(before.dump(), 200), ", the configuration now says ", printable(value.dump(), 200),
+        SMOLVLM_CHECK(before == value || may_change_on_resume(key, config), ValueError, where,
+                      ": the run was begun with \"", key, "\" ", printable(before.dump(), 200),
+                      ", the configuration now says ", printable(value.dump(), 200),
                       "; set it back, or begin a new run in another \"output\" folder");
     }
 }

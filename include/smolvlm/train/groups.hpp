@@ -15,7 +15,8 @@
 namespace smolvlm {
 
 enum class ParameterGroup { vision, connector, language_model, embeddings };
-inline constexpr std::array<const char*, 4> parameter_group_names{"vision", "connector", "language_model", "embeddings"};
+inline constexpr std::array<const char*, 4> parameter_group_names{"vision", "connector", "language_model",
+                                                                  "embeddings"};
 
 inline ParameterGroup parameter_group(std::string_view name) {
     if (name.starts_with("model.vision_model.")) return ParameterGroup::vision;

@@ -23,8 +23,8 @@ SmolVLM<B> random_model(B& be, const ModelConfig& config, std::uint64_t seed) {
         if constexpr (std::is_same_v<std::remove_cvref_t<decltype(slot)>, Weight<B>>) {
             HostTensor<T> values(as_matrix_shape(shape));
             double size = 1 / std::sqrt(static_cast<double>(values.shape().back()));
-            const Index layers =
-                name.starts_with("model.vision_model") ? config.vision.num_hidden_layers : config.text.num_hidden_layers;
+            const Index layers = name.starts_with("model.vision_model") ? config.vision.num_hidden_layers
+                                                                        : config.text.num_hidden_layers;
             for (const char* end : {"o_proj.weight", "down_proj.weight", "out_proj.weight", "fc2.weight"})
                 if (name.ends_with(end)) size /= std::sqrt(2.0 * static_cast<double>(layers));
             if (name == "lm_head.weight") size *= 0.2;

@@ -33,7 +33,8 @@ HostTensor<T> neftune_noise(const Batch& batch, Index D, double alpha, Index ima
         for (const Index end = row + length; row < end; ++row)
             for (Index j = 0; j < D; ++j) {
                 const double u = 2 * random.uniform() - 1;
-                if (batch.ids[static_cast<std::size_t>(row)] != image_token_id) noise.data()[row * D + j] = static_cast<T>(size * u);
+                if (batch.ids[static_cast<std::size_t>(row)] != image_token_id)
+                    noise.data()[row * D + j] = static_cast<T>(size * u);
             }
     }
     return noise;

@@ -41,7 +41,10 @@ public:
                    {"tokens_per_s", static_cast<double>(report.tokens) / std::max(report.seconds, 1e-9)}});
     }
     void write(Index step, const EvalReport& report) {
-        write(Json{{"step", step}, {"eval_loss", report.loss}, {"eval_accuracy", report.accuracy}, {"eval_tokens", report.counted}});
+        write(Json{{"step", step},
+                   {"eval_loss", report.loss},
+                   {"eval_accuracy", report.accuracy},
+                   {"eval_tokens", report.counted}});
     }
 
     /// f(line) for every line of such a file that is whole: a crash may have cut the last one.
@@ -62,8 +65,9 @@ private:
 
     void write(const Json& line) {
         const std::string text = line.dump() + '\n';
-        SMOLVLM_CHECK(std::fwrite(text.data(), 1, text.size(), file_.get()) == text.size() && std::fflush(file_.get()) == 0,
-                      ValueError, path_, ": cannot be written: ", std::strerror(errno));
+        SMOLVLM_CHECK(
+            std::fwrite(text.data(), 1, text.size(), file_.get()) == text.size() && std::fflush(file_.get()) == 0,
+            ValueError, path_, ": cannot be written: ", std::strerror(errno));
     }
 
     std::string path_;

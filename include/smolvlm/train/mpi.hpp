@@ -74,8 +74,8 @@ private:
         const auto send = [&] {
             std::vector<T>& bucket = buckets.back();
             if (bucket.empty()) return;
-            MPI_Iallreduce(MPI_IN_PLACE, bucket.data(), static_cast<int>(bucket.size()), type_of(bucket.data()), MPI_SUM,
-                           MPI_COMM_WORLD, &requests.emplace_back());
+            MPI_Iallreduce(MPI_IN_PLACE, bucket.data(), static_cast<int>(bucket.size()), type_of(bucket.data()),
+                           MPI_SUM, MPI_COMM_WORLD, &requests.emplace_back());
             buckets.emplace_back();
         };
         for (const std::span<T> values : all)
@@ -94,7 +94,8 @@ private:
             for (std::size_t begin = 0; begin < values.size();) {
                 if (place == 0) arrived();
                 const std::size_t n = std::min(values.size() - begin, buckets[bucket].size() - place);
-                std::copy_n(buckets[bucket].begin() + static_cast<std::ptrdiff_t>(place), n, values.begin() + static_cast<std::ptrdiff_t>(begin));
+                std::copy_n(buckets[bucket].begin() + static_cast<std::ptrdiff_t>(place), n,
+                            values.begin() + static_cast<std::ptrdiff_t>(begin));
                 begin += n;
                 place += n;
                 if (place == buckets[bucket].size()) place = 0, ++bucket;

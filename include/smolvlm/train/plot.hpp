@@ -25,7 +25,8 @@ struct Panel {
 };
 
 /// The mean of y over about `span` neighbours, as many before as after; fewer at both ends.
-inline std::vector<std::pair<double, double>> smoothed(const std::vector<std::pair<double, double>>& points, double span) {
+inline std::vector<std::pair<double, double>> smoothed(const std::vector<std::pair<double, double>>& points,
+                                                       double span) {
     std::vector<double> sums{0};
     for (const auto& point : points) sums.push_back(sums.back() + point.second);
     std::vector<std::pair<double, double>> out;
@@ -52,10 +53,14 @@ inline std::string coordinate(double value) {
 inline std::string escaped(const std::string& text) {
     std::string out;
     for (const char c : text) {
-        if (c == '&') out += "&amp;";
-        else if (c == '<') out += "&lt;";
-        else if (c == '>') out += "&gt;";
-        else out += c;
+        if (c == '&')
+            out += "&amp;";
+        else if (c == '<')
+            out += "&lt;";
+        else if (c == '>')
+            out += "&gt;";
+        else
+            out += c;
     }
     return out;
 }
@@ -99,34 +104,37 @@ inline std::string plot_svg(const std::string& title, const std::string& subtitl
     for (Panel& panel : panels)
         for (Curve& curve : panel.curves)
             for (auto* points : {&curve.points, &curve.raw}) {
-                std::erase_if(*points, [](const auto& p) { return !std::isfinite(p.first) || !std::isfinite(p.second); });
+                std::erase_if(*points,
+                              [](const auto& p) { return !std::isfinite(p.first) || !std::isfinite(p.second); });
                 for (const auto& p : *points) last_x = std::max(last_x, p.first), first_x = std::min(first_x, p.first);
             }
     first_x = std::min(first_x, last_x - 1);
     const detail::Axis x{first_x, last_x, left, width - right};
 
     const auto text = [](double tx, double ty, const char* style, const std::string& words) {
-        return join("<text x=\"", coordinate(tx), "\" y=\"", coordinate(ty), "\" class=\"", style, "\">", escaped(words), "</text>\n");
+        return join("<text x=\"", coordinate(tx), "\" y=\"", coordinate(ty), "\" class=\"", style, "\">",
+                    escaped(words), "</text>\n");
     };
     const auto line = [](double x1, double y1, double x2, double y2, const char* style) {
-        return join("<line x1=\"", coordinate(x1), "\" y1=\"", coordinate(y1), "\" x2=\"", coordinate(x2), "\" y2=\"", coordinate(y2),
-                    "\" class=\"", style, "\"/>\n");
+        return join("<line x1=\"", coordinate(x1), "\" y1=\"", coordinate(y1), "\" x2=\"", coordinate(x2), "\" y2=\"",
+                    coordinate(y2), "\" class=\"", style, "\"/>\n");
     };
-    std::string svg = join("<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"", number(width), "\" height=\"", number(height, 5),
-                           "\" viewBox=\"0 0 ", number(width), ' ', number(height, 5), "\">\n<style>\n",
-                           "text { font-family: 'Helvetica Neue', Helvetica, Arial, 'DejaVu Sans', sans-serif; fill: #3c4350; }\n"
-                           ".title { font-size: 19px; font-weight: 600; fill: #171a21; }\n"
-                           ".subtitle { font-size: 13px; fill: #6b7280; }\n"
-                           ".panel { font-size: 14px; font-weight: 600; }\n"
-                           ".tick { font-size: 12px; fill: #6b7280; text-anchor: end; }\n"
-                           ".below { font-size: 12px; fill: #6b7280; text-anchor: middle; }\n"
-                           ".grid { stroke: #e7e9ee; stroke-width: 1; }\n"
-                           ".axis { stroke: #9aa1ad; stroke-width: 1; }\n"
-                           ".raw { fill: none; stroke-width: 1; stroke-opacity: 0.3; stroke-linejoin: round; }\n"
-                           ".curve { fill: none; stroke-width: 2.25; stroke-linejoin: round; stroke-linecap: round; }\n"
-                           ".name { font-size: 13px; font-weight: 600; }\n</style>\n"
-                           "<rect width=\"100%\" height=\"100%\" fill=\"#ffffff\"/>\n") +
-                      text(left - 40, 34, "title", title) + text(left - 40, 56, "subtitle", subtitle);
+    std::string svg =
+        join("<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"", number(width), "\" height=\"", number(height, 5),
+             "\" viewBox=\"0 0 ", number(width), ' ', number(height, 5), "\">\n<style>\n",
+             "text { font-family: 'Helvetica Neue', Helvetica, Arial, 'DejaVu Sans', sans-serif; fill: #3c4350; }\n"
+             ".title { font-size: 19px; font-weight: 600; fill: #171a21; }\n"
+             ".subtitle { font-size: 13px; fill: #6b7280; }\n"
+             ".panel { font-size: 14px; font-weight: 600; }\n"
+             ".tick { font-size: 12px; fill: #6b7280; text-anchor: end; }\n"
+             ".below { font-size: 12px; fill: #6b7280; text-anchor: middle; }\n"
+             ".grid { stroke: #e7e9ee; stroke-width: 1; }\n"
+             ".axis { stroke: #9aa1ad; stroke-width: 1; }\n"
+             ".raw { fill: none; stroke-width: 1; stroke-opacity: 0.3; stroke-linejoin: round; }\n"
+             ".curve { fill: none; stroke-width: 2.25; stroke-linejoin: round; stroke-linecap: round; }\n"
+             ".name { font-size: 13px; font-weight: 600; }\n</style>\n"
+             "<rect width=\"100%\" height=\"100%\" fill=\"#ffffff\"/>\n") +
+        text(left - 40, 34, "title", title) + text(left - 40, 56, "subtitle", subtitle);
 
     for (std::size_t i = 0; i < panels.size(); ++i) {
         const Panel& panel = panels[i];
@@ -155,16 +163,19 @@ inline std::string plot_svg(const std::string& title, const std::string& subtitl
         std::vector<std::pair<double, const Curve*>> names;
         for (const Curve& curve : panel.curves) {
             if (!curve.raw.empty())
-                svg += join("<path class=\"raw\" stroke=\"", curve.colour, "\" d=\"", detail::path_data(curve.raw, x, y), "\"/>\n");
+                svg += join("<path class=\"raw\" stroke=\"", curve.colour, "\" d=\"",
+                            detail::path_data(curve.raw, x, y), "\"/>\n");
             if (curve.points.empty()) continue;
-            svg += join("<path class=\"curve\" stroke=\"", curve.colour, "\" d=\"", detail::path_data(curve.points, x, y), "\"/>\n");
+            svg += join("<path class=\"curve\" stroke=\"", curve.colour, "\" d=\"",
+                        detail::path_data(curve.points, x, y), "\"/>\n");
             const double end = std::clamp(y(curve.points.back().second), above, below);
             svg += join("<circle cx=\"", coordinate(x(curve.points.back().first)), "\" cy=\"", coordinate(end),
                         "\" r=\"3.5\" fill=\"", curve.colour, "\"/>\n");
             names.emplace_back(end, &curve);
         }
         std::ranges::sort(names);
-        for (std::size_t n = 1; n < names.size(); ++n) names[n].first = std::max(names[n].first, names[n - 1].first + 18);
+        for (std::size_t n = 1; n < names.size(); ++n)
+            names[n].first = std::max(names[n].first, names[n - 1].first + 18);
         for (std::size_t n = names.size(); n-- > 0;) {
             const double most = n + 1 < names.size() ? names[n + 1].first - 18 : below;
             names[n].first = std::min(names[n].first, most);

@@ -39,12 +39,13 @@ inline void draw_curves(const std::string& metrics, const std::string& svg, cons
     constexpr const char *blue = "#2563eb", *orange = "#d9620f";
     const double last = loss.empty() ? eval_loss.back().first : loss.back().first;
     AtomicFile file(svg);
-    file.write(plot_svg(title, join(static_cast<Index>(last), " steps, ", tokens, " tokens in the steps logged"),
-                        {{"Loss", {{"training", blue, smoothed(loss, span), loss}, {"evaluation", orange, eval_loss}}},
-                         {"Accuracy: how often the right token is the most likely one",
-                          {{"training", blue, smoothed(accuracy, span), accuracy}, {"evaluation", orange, eval_accuracy}},
-                          0,
-                          1}}));
+    file.write(
+        plot_svg(title, join(static_cast<Index>(last), " steps, ", tokens, " tokens in the steps logged"),
+                 {{"Loss", {{"training", blue, smoothed(loss, span), loss}, {"evaluation", orange, eval_loss}}},
+                  {"Accuracy: how often the right token is the most likely one",
+                   {{"training", blue, smoothed(accuracy, span), accuracy}, {"evaluation", orange, eval_accuracy}},
+                   0,
+                   1}}));
     file.commit();
 }
 
@@ -94,6 +95,7 @@ std::string run(Trainer<B>& trainer, RunObserver& observer) {
     }
     if (trainer.has_eval_data() && evaluated != trainer.step_count()) evaluate();
     save();
+    if (config.with_adapters() && config.lora_merge && writes) observer.on_checkpoint(trainer.save_merged());
     draw();
     return saved;
 }

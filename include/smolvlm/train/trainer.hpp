@@ -12,29 +12,15 @@
 #include <chrono>
 #include <memory>
 
-#include <smolvlm/checkpoint/load.hpp>
-#include <smolvlm/data/stream.hpp>
 #include <smolvlm/train/checkpoint_folder.hpp>
-#include <smolvlm/train/communicator.hpp>
+#include <smolvlm/train/diagnose.hpp>
 #include <smolvlm/train/init.hpp>
 #include <smolvlm/train/loss.hpp>
+#include <smolvlm/train/reports.hpp>
+#include <smolvlm/train/setup.hpp>
+#include <smolvlm/train/sum_gradients.hpp>
 
 namespace smolvlm {
-
-struct StepReport {
-    Index step = 0;        // this one, from 1
-    double loss = 0;       // mean over the counted tokens
-    double accuracy = 0;   // share of them that were the most likely one
-    double lr = 0, grad_norm = 0;
-    Index tokens = 0, counted = 0, samples = 0;
-    double epochs = 0;     // of the first data set
-    double seconds = 0;
-};
-
-struct EvalReport {
-    double loss = 0, accuracy = 0;
-    Index counted = 0;
-};
 
 template <DifferentiableBackend B>
 class Trainer {
@@ -45,15 +31,25 @@ public:
     /// file deserves, before anything is written.
     Trainer(B be, const TrainConfig& config, PictureLoader load_picture, bool resume,
             std::shared_ptr<Communicator> ranks = std::make_shared<Communicator>())
-        : config_(config), ranks_(std::move(ranks)), output_(config.path(config.output)), be_(std::move(be)),
-          source_(find_source(resume)), checkpoint_(open_source(resume)), model_(load_or_draw()),
-          parameters_(be_, model_, [this](std::string_view name) { return config_.trains(name); },
-                      config.weights == "bf16" ? DType::bf16 : dtype_of<T>, config.thread_count()),
-          stream_(make_stream(config.data, load_picture)), schedule_(config.make_schedule()) {
-        if (!config.eval_data.empty()) eval_.emplace(make_stream({{config.eval_data, 1}}, load_picture));
+        : config_(config),
+          ranks_(std::move(ranks)),
+          output_(config.path(config.output)),
+          be_(std::move(be)),
+          resumed_(newest_checkpoint(resume)),
+          source_(find_source()),
+          checkpoint_(open_start(config_, source_, source_ == resumed_)),
+          model_(load_or_draw()),
+          twin_(model_.config),
+          parameters_(config.thread_count()),
+          stream_(make_stream(config_, config_.data, checkpoint_, load_picture, *ranks_)),
+          schedule_(config.make_schedule()) {
+        be_.checkpoint_layers(config_.activation_checkpointing);
+        choose_parameters();
+        if (!config.eval_data.empty())
+            eval_.emplace(make_stream(config_, {{config.eval_data, 1}}, checkpoint_, load_picture, *ranks_));
         if (!resume) return;
-        const RunState state = read_run_state(source_, config_, ranks_->size());
-        read_training_state(be_.inner(), source_, parameters_);
+        const RunState state = read_run_state(resumed_, config_, ranks_->size());
+        read_training_state(resumed_, parameters_, config_.saves_masters());
         step_ = state.step;
         stream_.seek(state.positions[static_cast<std::size_t>(ranks_->rank())]);
     }
@@ -66,6 +62,8 @@ public:
     const Parameters<B>& parameters() const { return parameters_; }
     const BatchStream& stream() const { return stream_; }
     Communicator& ranks() { return *ranks_; }
+    /// Null, or what is trained instead of the model's own weights.
+    const AdapterSet<T>* adapters() const { return adapters_ ? &*adapters_ : nullptr; }
     /// Steps done.
     Index step_count() const { return step_; }
     bool finished() const { return step_ >= config_.steps; }
@@ -82,22 +80,31 @@ public:
     /// full: then all older checkpoints are still there.
     std::string save();
 
+    /// Writes output/merged: the model with its adapters become part of its weights. Returns its path. On rank 0.
+    std::string save_merged();
+
 private:
-    std::string find_source(bool resume) const;
-    Checkpoint open_source(bool resume) const;
+    std::string newest_checkpoint(bool resume) const;
+    std::string find_source() const;
     SmolVLM<B> load_or_draw();
-    BatchStream make_stream(const std::vector<DataSource>& sources, const PictureLoader& load_picture) const;
-    void differentiate(const Batch& batch, Index number, double share, Gradients<B>& gradients, double& loss, double& correct);
-    [[noreturn]] void explain_loss(const Batch& batch, const HostTensor<T>* noise, double loss);
-    void sum_over_ranks(Gradients<B>& gradients);
+    void choose_parameters();
+    Tensor<Grad<B>> logits(const Batch& batch, const HostTensor<T>* noise = nullptr, Probe<Grad<B>>* probe = nullptr) {
+        const PixelScaling scaling = checkpoint_.processor.image.scaling();
+        return batch_logits(be_, twin_, batch, scaling, config_.thread_count(), noise, probe);
+    }
+    void differentiate(const Batch& batch, Index number, double share, Gradients<B>& gradients, double& loss,
+                       double& correct);
 
     TrainConfig config_;
     std::shared_ptr<Communicator> ranks_;
     std::string output_;
     Grad<B> be_;
-    std::string source_;     // the folder that the model comes from
-    Checkpoint checkpoint_;  // what else is in it: the processor, above all
+    std::string resumed_;    // the checkpoint that the run goes on from, or ""
+    std::string source_;     // where the model and its other files come from
+    Checkpoint checkpoint_;  // the processor, above all
     SmolVLM<B> model_;
+    SmolVLM<Grad<B>> twin_;  // the same, differentiated
+    std::optional<AdapterSet<T>> adapters_;
     Parameters<B> parameters_;
     BatchStream stream_;
     std::optional<BatchStream> eval_;
@@ -125,17 +132,26 @@ StepReport Trainer<B>::step() {
         differentiate(batches[i], static_cast<Index>(i), share, gradients, sums[0], sums[1]);
     }
     ranks_->sum(sums);
-    sum_over_ranks(gradients);
+    sum_gradients(*ranks_, be_.inner(), parameters_, gradients);
 
     const double norm = parameters_.gradient_norm(be_.inner(), gradients, step_ + 1);
     const double factor = schedule_(step_);
-    parameters_.update(be_.inner(), gradients, {config_.beta1, config_.beta2, config_.eps},
-                       [&](ParameterGroup group) { return factor * config_.rate(group); }, config_.weight_decay,
-                       clip_scale(norm, config_.clip));
+    parameters_.update(
+        be_.inner(), gradients, {config_.beta1, config_.beta2, config_.eps},
+        [&](ParameterGroup group) { return factor * config_.rate(group); }, config_.weight_decay,
+        clip_scale(norm, config_.clip));
     ++step_;
     const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-    return {step_, sums[0], sums[1] / sizes[0], factor * config_.lr, norm, static_cast<Index>(sizes[1]),
-            static_cast<Index>(sizes[0]), static_cast<Index>(sizes[2]), stream_.epochs(), seconds};
+    return {step_,
+            sums[0],
+            sums[1] / sizes[0],
+            factor * config_.lr,
+            norm,
+            static_cast<Index>(sizes[1]),
+            static_cast<Index>(sizes[0]),
+            static_cast<Index>(sizes[2]),
+            stream_.epochs(),
+            seconds};
 }
 
 /// Adds the batch's share of loss, of right predictions and of every gradient.
@@ -143,25 +159,31 @@ template <DifferentiableBackend B>
 void Trainer<B>::differentiate(const Batch& batch, Index number, double share, Gradients<B>& gradients, double& loss,
                                double& correct) {
     const ModelConfig& shape = model_.config;
-    const int threads = config_.thread_count();
+    const auto seed = static_cast<std::uint64_t>(config_.seed);
+    const auto draw =
+        static_cast<std::uint64_t>((step_ * config_.accumulate + number) * ranks_->size() + ranks_->rank());
+    be_.seed_dropout(Random(seed ^ 0x8EBC6AF09C88C6E3ull, draw << 2).bits());
     HostTensor<T> noise;
-    if (config_.neftune_alpha > 0) {
-        const Index draw = (step_ * config_.accumulate + number) * ranks_->size() + ranks_->rank();
-        const Random random(static_cast<std::uint64_t>(config_.seed) ^ 0xE7037ED1A0B428DBull, static_cast<std::uint64_t>(draw) << 40);
+    if (config_.neftune_alpha > 0)
         noise = neftune_noise<T>(batch, shape.text.hidden_size, config_.neftune_alpha,
-                                 shape.has_vision ? shape.image_token_id : -1, random);
-    }
+                                 shape.has_vision ? shape.image_token_id : -1,
+                                 Random(seed ^ 0xE7037ED1A0B428DBull, draw << 40));
     const HostTensor<T>* const noise_or_none = noise.empty() ? nullptr : &noise;
     const std::vector<std::int32_t> targets = batch.counted_targets();
-    const auto logits = batch_logits(be_, parameters_.tracked, batch, checkpoint_.processor.image.scaling(), threads, noise_or_none);
-    const auto mean = be_.cross_entropy(logits, targets);
+    const auto scores = logits(batch, noise_or_none);
+    const auto mean = be_.cross_entropy(scores, targets);
     const auto value = static_cast<double>(be_.to_host(mean).flat()[0]);
-    if (!std::isfinite(value)) explain_loss(batch, noise_or_none, value);
+    if (!std::isfinite(value)) {
+        const auto forward = [&](Probe<Grad<B>>& probe) { logits(batch, noise_or_none, &probe); };
+        fail<ValueError>("step ", step_ + 1, ": the loss is ", value, "; ",
+                         origin_of_trouble(be_, model_, parameters_, forward),
+                         ". Nothing was changed, the last checkpoint is good. A lower learning rate may help");
+    }
     loss += share * value;
-    correct += static_cast<double>(correct_rows(be_.to_host(logits), targets, threads));
+    correct += static_cast<double>(correct_rows(be_.to_host(scores), targets, config_.thread_count()));
 
-    const HostTensor<T> seed(Shape{1}, {static_cast<T>(share)});
-    Gradients<B> own = be_.tape().backward(be_.inner(), mean.node, be_.inner().from_host(seed));
+    const HostTensor<T> weight(Shape{1}, {static_cast<T>(share)});
+    Gradients<B> own = be_.tape().backward(be_.inner(), mean.node, be_.inner().from_host(weight));
     for (std::size_t i = 0; i < own.size(); ++i) {
         if (own[i].empty()) continue;
         if (gradients[i].empty())
@@ -171,48 +193,17 @@ void Trainer<B>::differentiate(const Batch& batch, Index number, double share, G
     }
 }
 
-/// Says where in the model a loss that is not finite begins: at a parameter, or at the first activation.
-template <DifferentiableBackend B>
-void Trainer<B>::explain_loss(const Batch& batch, const HostTensor<T>* noise, double loss) {
-    struct FiniteProbe : Probe<Grad<B>> {
-        Grad<B>& be;
-        std::string first;
-
-        explicit FiniteProbe(Grad<B>& backend) : be(backend) {}
-        void operator()(const std::string& name, const Tensor<Grad<B>>& x) override {
-            const HostTensor<T> values = be.to_host(x);
-            if (first.empty() && first_not_finite<T>(values.flat()) < values.flat().size()) first = name;
-        }
-    };
-    const std::string what = join("step ", step_ + 1, ": the loss is ", loss, "; ");
-    const char* const advice = ". Nothing was changed, the last checkpoint is good. A lower learning rate may help";
-    for_each_parameter(model_, [&](const std::string& name, const auto& slot, const Shape&) {
-        HostTensor<T> values;
-        if constexpr (std::is_same_v<std::remove_cvref_t<decltype(slot)>, Weight<B>>)
-            values = detail::weight_to_host<T>(slot, config_.thread_count()).template to_tensor<T>();
-        else
-            values = be_.inner().to_host(slot);
-        if (const std::size_t at = first_not_finite<T>(std::as_const(values).flat()); at < values.flat().size())
-            fail<ValueError>(what, "the parameter ", name, " is ", values.flat()[at], " at element ", at, advice);
-    });
-    be_.tape().clear();
-    FiniteProbe probe(be_);
-    batch_logits(be_, parameters_.tracked, batch, checkpoint_.processor.image.scaling(), config_.thread_count(), noise, &probe);
-    fail<ValueError>(what, "all parameters are finite, the first activation that is not is ",
-                     probe.first.empty() ? std::string("the loss itself") : probe.first, advice);
-}
-
 template <DifferentiableBackend B>
 EvalReport Trainer<B>::evaluate() {
     SMOLVLM_CHECK(eval_, ValueError, "evaluation: the configuration names no \"eval_data\"");
     std::array<double, 3> sums{};  // loss, right predictions, counted tokens
+    const typename Grad<B>::Evaluating nothing_recorded(be_);
     eval_->one_epoch([&](const Batch& batch) {
         const std::vector<std::int32_t> targets = batch.counted_targets();
-        const auto logits =
-            batch_logits(be_.inner(), model_, batch, checkpoint_.processor.image.scaling(), config_.thread_count());
+        const auto scores = logits(batch);
         const auto n = static_cast<double>(targets.size());
-        sums[0] += n * static_cast<double>(be_.inner().to_host(be_.inner().cross_entropy(logits, targets)).flat()[0]);
-        sums[1] += static_cast<double>(correct_rows(be_.inner().to_host(logits), targets, config_.thread_count()));
+        sums[0] += n * static_cast<double>(be_.to_host(be_.cross_entropy(scores, targets)).flat()[0]);
+        sums[1] += static_cast<double>(correct_rows(be_.to_host(scores), targets, config_.thread_count()));
         sums[2] += n;
     });
     ranks_->sum(sums);
@@ -225,59 +216,53 @@ std::string Trainer<B>::save() {
     const std::vector<std::int64_t> positions = ranks_->gather(stream_.position());
     if (ranks_->rank() == 0 && !list_checkpoints(output_).count(step_)) {
         const RunState state{step_, {positions.begin(), positions.end()}};
+        const auto add_state = [&](AtomicFolder& folder) {
+            write_training_state(folder, parameters_, state, config_, config_.saves_masters());
+        };
         make_folder(output_);
-        smolvlm::save(be_.inner(), model_, checkpoint_.generation, path,
-                      {.copy_from = source_, .threads = config_.thread_count(), .also = [&](AtomicFolder& folder) {
-                           write_training_state(folder, parameters_, state, config_);
-                       }});
+        if (adapters_) {
+            AtomicFolder folder(path);
+            write_adapters(folder, *adapters_, model_.config, source_);
+            add_state(folder);
+            folder.commit();
+        } else {
+            smolvlm::save(be_.inner(), model_, checkpoint_.generation, path,
+                          {.copy_from = source_, .threads = config_.thread_count(), .also = add_state});
+            source_ = path;
+        }
         remove_old_checkpoints(output_, config_.keep_checkpoints);
-        source_ = path;
     }
     ranks_->barrier();
     return path;
 }
 
-/// One flag for each gradient that any rank has, then those, with zeros where this rank has none.
 template <DifferentiableBackend B>
-void Trainer<B>::sum_over_ranks(Gradients<B>& gradients) {
-    if (ranks_->size() == 1) return;
-    std::vector<float> wanted(gradients.size());
-    for (std::size_t i = 0; i < gradients.size(); ++i) wanted[i] = gradients[i].empty() ? 0.0f : 1.0f;
-    ranks_->sum(wanted);
-    std::vector<HostTensor<T>> host;
-    std::vector<std::span<T>> spans;
-    for (std::size_t i = 0; i < gradients.size(); ++i) {
-        if (wanted[i] == 0) continue;
-        HostTensor<T> own = HostTensor<T>::zeros(parameters_.all()[i].master.shape());
-        if (!gradients[i].empty()) std::ranges::copy(be_.inner().to_host(gradients[i]).flat(), own.data());
-        host.push_back(std::move(own));
-        spans.push_back(host.back().flat());
-    }
-    ranks_->sum(std::span<const std::span<T>>(spans));
-    for (std::size_t i = 0, next = 0; i < gradients.size(); ++i)
-        if (wanted[i] != 0) gradients[i] = be_.inner().from_host(host[next++]);
+std::string Trainer<B>::save_merged() {
+    SMOLVLM_CHECK(adapters_, ValueError, "merging: the run trains no adapters");
+    const std::string path = output_ + "/merged";
+    make_folder(output_);
+    std::error_code ignored;
+    std::filesystem::remove_all(path, ignored);
+    SmolVLM<B> merged = model_;
+    merge_adapters(be_.inner(), merged, *adapters_, config_.thread_count());
+    smolvlm::save(be_.inner(), merged, checkpoint_.generation, path,
+                  {.copy_from = source_, .threads = config_.thread_count()});
+    return path;
 }
 
 template <DifferentiableBackend B>
-std::string Trainer<B>::find_source(bool resume) const {
+std::string Trainer<B>::newest_checkpoint(bool resume) const {
     const std::map<Index, std::string> found = list_checkpoints(output_);
-    if (resume) {
-        SMOLVLM_CHECK(!found.empty(), ValueError, output_, ": holds no checkpoint to go on from");
-        return found.rbegin()->second;
-    }
-    SMOLVLM_CHECK(found.empty(), ValueError, output_, ": holds the checkpoints of a run already; --resume goes on with it, or "
-                  "choose another \"output\"");
-    return config_.path(config_.model.empty() ? config_.init : config_.model);
+    SMOLVLM_CHECK(resume || found.empty(), ValueError, output_,
+                  ": holds the checkpoints of a run already; --resume goes on with it, or choose another \"output\"");
+    SMOLVLM_CHECK(!resume || !found.empty(), ValueError, output_, ": holds no checkpoint to go on from");
+    return resume ? found.rbegin()->second : std::string();
 }
 
 template <DifferentiableBackend B>
-Checkpoint Trainer<B>::open_source(bool resume) const {
-    if (resume || config_.init.empty()) return open_hf_folder(source_);
-    const ModelConfig config = read_model_config(source_);  // a folder without weights
-    return {.config = config,
-            .generation = read_generation_config(source_),
-            .processor = read_processor(source_, config.has_vision ? config.tokens_per_image() : 0),
-            .weights = nullptr};
+std::string Trainer<B>::find_source() const {
+    if (!resumed_.empty() && !config_.with_adapters()) return resumed_;
+    return config_.path(config_.model.empty() ? config_.init : config_.model);
 }
 
 template <DifferentiableBackend B>
@@ -287,22 +272,20 @@ SmolVLM<B> Trainer<B>::load_or_draw() {
 }
 
 template <DifferentiableBackend B>
-BatchStream Trainer<B>::make_stream(const std::vector<DataSource>& sources, const PictureLoader& load_picture) const {
-    std::vector<ChatFile> files;
-    std::vector<double> weights;
-    for (const DataSource& source : sources) {
-        files.push_back(ChatFile::open(config_.path(source.path)));
-        weights.push_back(source.weight);
+void Trainer<B>::choose_parameters() {
+    const int threads = config_.thread_count();
+    if (!config_.with_adapters()) {
+        const DType held = config_.weights == "bf16" ? DType::bf16 : dtype_of<T>;
+        const auto trains = [this](std::string_view name) { return config_.trains(name); };
+        return train_weights(be_, model_, twin_, parameters_, trains, held, threads);
     }
-    const Index context = checkpoint_.config.text.max_position_embeddings;
-    SMOLVLM_CHECK(config_.max_tokens <= context, ValueError, "\"max_tokens\" is ", config_.max_tokens,
-                  ", more than the model's context of ", context);
-    const PackOptions pack{.batch_tokens = config_.batch_tokens,
-                           .batch_samples = config_.batch_samples,
-                           .max_tokens = config_.max_tokens > 0 ? config_.max_tokens : context,
-                           .drop_long = config_.long_samples == "drop"};
-    return BatchStream(std::move(files), std::move(weights), checkpoint_.processor, config_.example_options(), pack,
-                       load_picture, static_cast<std::uint64_t>(config_.seed), ranks_->rank(), ranks_->size());
+    const AdapterSettings settings{.rank = config_.lora_rank,
+                                   .alpha = config_.lora_alpha,
+                                   .dropout = config_.lora_dropout,
+                                   .dora = config_.dora};
+    const auto seed = static_cast<std::uint64_t>(config_.seed);
+    adapters_ = make_adapters(be_.inner(), model_, {settings, config_.lora_targets, config_.lora_gaussian, seed}, threads);
+    train_adapters(be_, model_, twin_, parameters_, *adapters_);
 }
 
 }  // namespace smolvlm
