@@ -8,6 +8,17 @@
 /// costs nothing. Like every x& operand, *dx is copied first when somebody else can see its elements. An empty *dx stands
 /// for zeros that nobody has had to write: the op makes it. (Not of embedding, gather_rows and patchify, where no operand
 /// tells its shape.)
+///
+///     operation                        derivation (equation, loops)                    fast path
+///     linear                           ref/linear.hpp                                  cpu/linear_vjp.hpp
+///     embedding, gather_rows,
+///     scatter_rows                     ref/embedding.hpp, ref/rows.hpp                 cpu/rows_vjp.hpp
+///     rms_norm, layer_norm             ref/rms_norm.hpp, ref/layer_norm.hpp            cpu/norm_vjp.hpp
+///     rope, pixel_shuffle              ref/rope.hpp, ref/pixel_shuffle.hpp             cpu/rows_vjp.hpp
+///     attention                        ref/attention.hpp                               cpu/attention_vjp.hpp
+///     gelu_tanh, silu_mul              ref/activations.hpp                             cpu/activations_vjp.hpp
+///     patchify                         ref/patchify.hpp                                the definition
+///     cross_entropy                    ref/cross_entropy.hpp                           cpu/cross_entropy.hpp
 /// A tensor that only an unwanted derivative needs may be empty: linear with dw = null does not read x.
 
 #include <smolvlm/backend/concept.hpp>

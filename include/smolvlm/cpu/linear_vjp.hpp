@@ -90,6 +90,23 @@ void widen_columns(const PackedWeight<T>& w, Index column, Index columns, Index 
     }
 }
 
+/// to [rows, panel_width] = from [rows, columns], zeros after `columns`
+struct CopyColumns {
+    template <int Bytes, class T>
+    SMOLVLM_INLINE static void run(const T* from, Index ld, Index rows, Index columns, T* to) {
+        using V = Vec<T, lanes<T, Bytes>>;
+        constexpr Index width = panel_width<T>;
+        if (columns < width) {
+            for (Index r = 0; r < rows; ++r, to += width)
+                std::fill(std::copy_n(from + r * ld, columns, to), to + width, T(0));
+            return;
+        }
+        for (Index r = 0; r < rows; ++r, to += width)
+#pragma GCC unroll 12
+            for (Index c = 0; c < width; c += V::lanes) V::load(from + r * ld + c).store(to + c);
+    }
+};
+
 /// out [cols] (+)= sum of the rows of x [rows, stride ld]
 struct ColumnSums {
     template <int Bytes, class T>
@@ -130,7 +147,6 @@ template <class T>
 void linear_vjp(In<T> x, const PackedWeight<T>& w, In<T> dy, Sink<T> dx, Sink<T> dw, Sink<T> dbias, CpuPath path,
                 const Team& team) {
     using namespace linear_detail;
-    constexpr Index width = panel_width<T>;
     const Index N = dy.dim(0), M = w.rows(), K = w.cols();
     if (dx)
         blocked_product<T>(
@@ -149,8 +165,7 @@ void linear_vjp(In<T> x, const PackedWeight<T>& w, In<T> dy, Sink<T> dx, Sink<T>
                 dispatch<Turn>(path, dy.data() + n0 * M + m0, M, count, rows, to, stride);
             },
             [&](Index k0, Index columns, Index n0, Index count, T* to) {
-                for (Index n = 0; n < count; ++n, to += width)
-                    std::fill(std::copy_n(x.data() + (n0 + n) * K + k0, columns, to), to + width, T(0));
+                dispatch<CopyColumns>(path, x.data() + n0 * K + k0, K, count, columns, to);
             },
             path, team);
     if (dbias)
