@@ -30,7 +30,7 @@ TEST_CASE_TEMPLATE("cpu linear: x w^T + b for sizes around the edges of tiles, p
         for (Index N : {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 13, 16, 17})
             for (Index M : {1, 23, 48, 49, 97})
                 check_linear(be, N, M, N % 2 ? 33 : 64, DType::f32, N % 3 == 0);
-        for (Index K : {1, 2, 383, 384, 385, 767, 768, 769, 1537}) {
+        for (Index K : {1, 2, 383, 384, 385, 767, 768, 769, 1024, 1537}) {
             check_linear(be, 9, 50, K, DType::f32, true);
             check_linear(be, 2, 50, K, DType::f32, true);
         }

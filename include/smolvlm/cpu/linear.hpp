@@ -18,7 +18,7 @@ namespace smolvlm::cpu {
 namespace linear_detail {
 
 inline constexpr Index few_rows = 4;
-inline constexpr Index block_rows = 512;
+inline constexpr Index block_rows = 256;  // their part of x, k_chunk wide, stays in the second cache
 template <class T>  // a multiple of every quantisation block
 inline constexpr Index k_chunk = 3072 / static_cast<Index>(sizeof(T));
 template <class T>  // a power of two would put the rows of a tile into the same cache sets
@@ -82,15 +82,21 @@ struct Dot {
     }
 };
 
-/// to [count, panel_width] = columns k0 .. k0 + count - 1 of the rows in panel p of W, as T.
+/// [count, panel_width]: columns k0 .. k0 + count - 1 of the rows in panel p of W. In place where W holds T, else widened
+/// into `to`.
 template <class T>
-void widen_panel(const PackedWeight<T>& w, Index p, Index k0, Index count, T* to, CpuPath path) {
+const T* panel_of(const PackedWeight<T>& w, Index p, Index k0, Index count, T* to, CpuPath path) {
     constexpr Index width = panel_width<T>;
+    const T* panel = to;
     if (!w.quantized()) {
         w.with_panels([&](const auto* panels) {
-            dispatch<Widen<T>>(path, panels + (p * w.cols() + k0) * width, to, count * width);
+            const auto* const stored = panels + (p * w.cols() + k0) * width;
+            if constexpr (std::is_same_v<decltype(stored), const T* const>)
+                panel = stored;
+            else
+                dispatch<Widen<T>>(path, stored, to, count * width);
         });
-        return;
+        return panel;
     }
     const DTypeInfo d = info(w.dtype());
     T turned[256];
@@ -105,6 +111,7 @@ void widen_panel(const PackedWeight<T>& w, Index p, Index k0, Index count, T* to
             for (Index i = 0; i < n; ++i) to[(k + i) * width + c] = turned[i];
         }
     }
+    return panel;
 }
 
 /// Computes the columns of one panel with f(out). Whole panels go straight to y; of the last one only `columns`
@@ -165,31 +172,41 @@ void few_quantized(In<T> x, const PackedWeight<T>& w, In<T> bias, View<T> y, Cpu
     });
 }
 
+/// Rows so far apart that they meet in the same few sets of the first cache.
+template <class T>
+bool rows_collide(Index K) {
+    return K * static_cast<Index>(sizeof(T)) % 2048 == 0;
+}
+
 template <class T>
 void many(In<T> x, const PackedWeight<T>& w, In<T> bias, View<T> y, CpuPath path, const Team& team) {
     constexpr Index width = panel_width<T>;
     const Index N = x.dim(0), K = x.dim(1), M = w.rows();
     const Index row_blocks = (N + block_rows - 1) / block_rows;
     const Index block = ((N + row_blocks - 1) / row_blocks + 7) / 8 * 8;
-    // Groups of panels: a few tasks per thread, so that none waits long for the last.
-    const Index wanted = team.threads > 1 ? 4 * team.threads / row_blocks : 1;
+    // Groups of panels: several tasks per thread, so that none waits long for the last.
+    const Index wanted = team.threads > 1 ? (8 * team.threads + row_blocks - 1) / row_blocks : 1;
     const Index groups = std::clamp<Index>(wanted, 1, w.panels());
-    const Index near_size = block * k_stride<T>, panel_size = k_chunk<T> * width;
+    const bool copies = rows_collide<T>(K);
+    const Index near_size = copies ? block * k_stride<T> : 0, panel_size = k_chunk<T> * width;
 
     for_each_task<T>(team, row_blocks * groups, near_size + panel_size + block * width, [&](T* scratch, Index task) {
         const Index n0 = task / groups * block, rows = std::min(block, N - n0), group = task % groups;
-        T *const near = scratch, *const panel = near + near_size, *const edge = panel + panel_size;
+        T *const near = scratch, *const widened = near + near_size, *const edge = widened + panel_size;
         for (Index k0 = 0; k0 == 0 || k0 < K; k0 += k_chunk<T>) {
             const Index count = std::min(k_chunk<T>, K - k0);
-            for (Index r = 0; r < rows; ++r) std::copy_n(x.data() + (n0 + r) * K + k0, count, near + r * k_stride<T>);
+            const T* a = x.data() + n0 * K + k0;
+            for (Index r = 0; copies && r < rows; ++r) std::copy_n(a + r * K, count, near + r * k_stride<T>);
+            if (copies) a = near;
+            const Index lda = copies ? k_stride<T> : K;
             for (Index p = w.panels() * group / groups; p < w.panels() * (group + 1) / groups; ++p) {
-                widen_panel(w, p, k0, count, panel, path);
+                const T* const panel = panel_of(w, p, k0, count, widened, path);
                 const TileOut<T> out{bias ? bias.data() + p * width : nullptr, 0, y.data() + n0 * M + p * width, M};
                 into_columns(rows, M - p * width, at_chain(out, k0), edge, [&](TileOut<T> columns) {
                     if (path == CpuPath::portable)
-                        eigen_block(rows, near, k_stride<T>, panel, width, count, columns);
+                        eigen_block(rows, a, lda, panel, width, count, columns);
                     else
-                        dispatch<ManyRows<T>>(path, rows, near, k_stride<T>, panel, count, columns);
+                        dispatch<ManyRows<T>>(path, rows, a, lda, panel, count, columns);
                 });
             }
         }
