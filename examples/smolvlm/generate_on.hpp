@@ -38,11 +38,8 @@ void chat_on(B& be, const smolvlm::Pipeline<B>& pipeline, const GenerateRequest&
         const Answer answer = chat.answer(be, prompt, request.options, &screen);
         print("\n");
         report(speed_of({answer}, 0));
-        // The template writes the space that the model itself wrote first.
-        const std::size_t space =
-            answer.text.starts_with(' ') && processor.chat_template.style == ChatTemplate::Style::smolvlm;
         turns = std::move(asked);
-        turns.emplace_back("assistant", answer.text.substr(space));
+        turns.push_back(processor.chat_template.reply(answer.text));
         next_images.clear();
     };
 

@@ -131,9 +131,10 @@ TEST_CASE("quant: the reference package's GGUF file has every format under the n
     const auto golden = Safetensors::open(SMOLVLM_TEST_DIR "/golden/quant.safetensors");
     const auto file = Gguf::open(SMOLVLM_TEST_DIR "/golden/quant.gguf");
     CHECK(file.tensors().size() == 11);
-    for (const auto& [name, tensor] : file.tensors()) {
+    for (const auto& tensor : file.tensors()) {
+        const std::string& name = tensor.first;
         CAPTURE(name);
-        CHECK(info(tensor.dtype).name == name);
+        CHECK(info(tensor.second.dtype).name == name);
         const auto expected = golden.tensor<float>(name + ".values");
         std::vector<float> row(static_cast<std::size_t>(expected.numel()));
         file.host_weight(name).row(0, row.data());

@@ -97,7 +97,7 @@ TEST_CASE("pipeline: picture files and conversations give transformers' prompt, 
     }
 }
 
-TEST_CASE("chat: turns that reuse the cache get the answers of a fresh model; changed pictures and texts are read again") {
+TEST_CASE("chat: turns that reuse the cache get a fresh model's answers; changed pictures and texts are read again") {
     B be(1);
     const Image a = load_image(golden + "images/rgb.png"), b = load_image(golden + "images/rgb_noise.png");
     // With a penalty the sampler must also know the ids that were read in earlier turns.
@@ -220,14 +220,15 @@ TEST_CASE("load: a warm decode step takes nothing fresh from the pool, and a tho
 
     Chat<B> chat(tiny());
     Conversation talk;
-    Index after_warm_up = 0;
+    Index after_warm_up = 0, fresh_after_warm_up = 0;
     for (int turn = 0; turn < 1000; ++turn) {
         talk.push_back({"user", "Tell me more of number " + std::to_string(turn % 7)});
         const Answer answer = chat.answer(be, tiny().processor.prepare(talk, {}), greedy(3));
         talk.push_back({"assistant", answer.text});
         if (talk.size() > 8) talk.erase(talk.begin(), talk.begin() + 2);  // what people do when the context is full
-        if (turn == 200) after_warm_up = resident_bytes();
+        if (turn == 200) after_warm_up = resident_bytes(), fresh_after_warm_up = be.pool().fresh_allocations();
     }
+    CHECK(be.pool().fresh_allocations() == fresh_after_warm_up);
 #if !defined(__SANITIZE_ADDRESS__)  // a sanitizer keeps freed memory for a while
     CHECK(resident_bytes() - after_warm_up < (Index(1) << 20));
 #endif
@@ -252,4 +253,82 @@ TEST_CASE("load: sixty-four pictures in one conversation, and the longest prompt
     CHECK(full.reason == FinishReason::context_full);
     input.ids.push_back(5);
     CHECK(contains(error_of([&] { generate(be, tiny().model, input, one); }), "longer than the model's context"));
+}
+
+namespace {
+
+/// A tiny model whose context is as long as a released one's.
+Pipeline<B> with_context(B& be, const std::string& name, Index tokens) {
+    Pipeline<B> pipeline = load(be, golden + "models/" + name);
+    pipeline.model.config.text.max_position_embeddings = tokens;
+    return pipeline;
+}
+
+}  // namespace
+
+TEST_CASE("long: a prompt as long as the released contexts reads the same in steps of any size, and takes little more "
+          "than its cache" * doctest::skip()) {
+    for (const Index context : {8192, 16384}) {
+        CAPTURE(context);
+        B be(2);
+        const Pipeline<B> pipeline = with_context(be, context == 8192 ? "gqa_untied_r2" : "mha_tied_r3", context);
+        const TextConfig& text = pipeline.model.config.text;
+        const auto read = [&](Index tokens, Index chunk) {
+            PromptInput<B> input;
+            for (Index i = 0; i < tokens; ++i) input.ids.push_back(static_cast<std::int32_t>(3 + i * i % 250));
+            GenerateOptions options;
+            options.max_new_tokens = 16;
+            options.prefill_chunk = chunk;
+            return generate(be, pipeline.model, input, options).ids;
+        };
+        read(context / 2, 512);
+        const Index before = resident_bytes();
+        const auto ids = read(context - 15, 512);
+        CHECK(ids.size() == 16);
+        const Index cache = 2 * context * text.num_hidden_layers * text.num_key_value_heads * text.head_dim * 4;
+        CHECK(resident_bytes() - before < 4 * cache + (Index(16) << 20));  // all scores at once would be 256 MB or 1 GB
+        CHECK(read(context - 15, 2000) == ids);
+    }
+}
+
+TEST_CASE("long: sixty-four pictures cut into tiles in one conversation take little more memory than eight" *
+          doctest::skip()) {
+    B be(2);
+    const Pipeline<B> pipeline = with_context(be, "gqa_untied_r2", 16384);
+    const Image picture = load_image(golden + "images/rgb.png");
+    const auto ask = [&](int pictures) {
+        const std::vector<Image> all(static_cast<std::size_t>(pictures), picture);
+        return pipeline.answer(be, question("Compare them.", pictures), all, greedy(4));
+    };
+    const Index per_picture = ask(1).image_tokens;
+    ask(8);
+    const Index before = resident_bytes();
+    const Answer answer = ask(64);
+    CHECK(answer.image_tokens == 64 * per_picture);
+    CHECK(answer.ids.size() == 4);
+    CHECK(resident_bytes() - before < (Index(64) * 300) << 10);  // bytes, features and cache of ten frames each
+}
+
+TEST_CASE("long: a thousand turns with pictures on each of two threads that share the model leave memory flat" *
+          doctest::skip()) {
+    const Image pictures[] = {load_image(golden + "images/rgb.png"), load_image(golden + "images/7x211.png")};
+    std::vector<std::int32_t> answers[2];
+    std::vector<Index> fresh[2], resident;
+    const auto talk = [&](std::size_t who) {
+        B be(1);
+        Chat<B> chat(tiny());
+        for (int turn = 0; turn < 1000; ++turn) {
+            const Conversation asked = question("Number " + std::to_string(turn % 7), 1);
+            const Answer answer = chat.answer(be, tiny().processor.prepare(asked, {&pictures[turn % 2], 1}), greedy(3));
+            if (turn >= 986) answers[who].insert(answers[who].end(), answer.ids.begin(), answer.ids.end());
+            if (turn == 200 || turn == 999) fresh[who].push_back(be.pool().fresh_allocations());
+            if (who == 0 && (turn == 200 || turn == 999)) resident.push_back(resident_bytes());
+        }
+    };
+    std::thread first(talk, 0), second(talk, 1);
+    first.join();
+    second.join();
+    for (int who : {0, 1}) CHECK(fresh[who][0] == fresh[who][1]);
+    CHECK(answers[0] == answers[1]);
+    CHECK(resident[1] - resident[0] < (Index(2) << 20));
 }

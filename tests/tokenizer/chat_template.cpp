@@ -101,3 +101,14 @@ TEST_CASE("chat: a message without content is refused") {
     const std::string error = error_of([&] { ChatTemplate::smolvlm().render(silent); });
     CHECK(contains(error, "message 2 of 2 (role 'assistant') has no content"));
 }
+
+TEST_CASE("chat: a reply in the next prompt is the text that the model wrote, its leading space included") {
+    for (const ChatTemplate& chat : {ChatTemplate::smolvlm(), ChatTemplate::chatml()})
+        for (const std::string answer : {" A cat.", "A cat."}) {
+            if (chat.style == ChatTemplate::Style::smolvlm && answer[0] != ' ') continue;  // the template adds a space
+            const Conversation asked{{"user", "What?"}};
+            const std::string read = chat.render(asked) + answer;
+            CHECK(chat.render({asked[0], chat.reply(answer), {"user", "Why?"}}).starts_with(read));
+        }
+    CHECK(ChatTemplate::smolvlm().reply("A cat.").content[0].value == "A cat.");
+}

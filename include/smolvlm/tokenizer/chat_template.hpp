@@ -39,6 +39,13 @@ struct ChatTemplate {
                                        : render_chatml(conversation, generation_prompt);
     }
 
+    /// An answer as the model wrote it, as a turn of the conversation that goes on. SmolVLM's template writes the space
+    /// that the model itself wrote first; with two of them the turn would be other tokens than those the cache holds.
+    Message reply(std::string_view answer) const {
+        if (style == Style::smolvlm && answer.starts_with(' ')) answer.remove_prefix(1);
+        return {"assistant", std::string(answer)};
+    }
+
 private:
     std::string render_smolvlm(const Conversation& conversation, bool generation_prompt) const;
     std::string render_chatml(const Conversation& conversation, bool generation_prompt) const;
