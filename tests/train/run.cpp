@@ -64,3 +64,12 @@ TEST_CASE("Ticks are round and about as many as wanted") {
         CHECK((doctest::Approx(mantissa) == 1 || doctest::Approx(mantissa) == 2 || doctest::Approx(mantissa) == 5));
     }
 }
+
+TEST_CASE("The shipped example's configurations are valid, and so is every line and picture of its data") {
+    const std::string folder = SMOLVLM_TEST_DIR "/../examples/05_finetune/";
+    for (const char* name : {"shapes.json", "dates_lora.json"}) {
+        const TrainConfig config = read_train_config(folder + name);
+        for (const DataSource& source : config.data) CHECK(ChatFile::open(config.path(source.path)).size() > 30);
+        CHECK(ChatFile::open(config.path(config.eval_data)).size() > 30);
+    }
+}
