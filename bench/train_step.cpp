@@ -67,14 +67,16 @@ int main(int argc, char** argv) {
     be.checkpoint_layers(checkpointing);
     const Checkpoint checkpoint = open_hf_folder(folder);
     SmolVLM<B> model = load_model(be.inner(), checkpoint.config, *checkpoint.weights, DType::f32);
-    Parameters<B> parameters(be, model, [](std::string_view) { return true; }, DType::f32, threads);
+    SmolVLM<Grad<B>> twin(checkpoint.config);
+    Parameters<B> parameters(threads);
+    train_weights(be, model, twin, parameters, [](std::string_view) { return true; }, DType::f32, threads);
     const Batch batch = formula_batch(checkpoint.config, sequences, tokens);
     const std::vector<std::int32_t> targets = batch.counted_targets();
 
     std::vector<double> losses, times;
     for (Index step = 1; step <= steps; ++step) {
         const double start = bench::now();
-        const auto logits = batch_logits(be, parameters.tracked, batch, checkpoint.processor.image.scaling(), threads);
+        const auto logits = batch_logits(be, twin, batch, checkpoint.processor.image.scaling(), threads);
         const auto loss = be.cross_entropy(logits, targets);
         const double value = static_cast<double>(be.to_host(loss).flat()[0]);
         const Gradients<B> gradients = be.backward(loss);
