@@ -127,8 +127,10 @@ TEST_CASE("cli: Ctrl-C ends an answer but not the chat, at the prompt it begins 
     CHECK(said.find("100000 new; ") == std::string::npos);
     terminal.type("half a li");
     terminal.read_until("half a li");
+    ::usleep(300000);  // people type slower than the program comes to wait for them
     terminal.type(ctrl_c);
     CHECK(terminal.read_until("> ").find("smolvlm") == std::string::npos);
+    terminal.type(ctrl_d);
     terminal.type(ctrl_d);
     CHECK(terminal.end() == 0);
 }
