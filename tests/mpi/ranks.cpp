@@ -15,7 +15,7 @@ int main(int count, char** arguments) {
     const auto ranks = std::make_shared<Mpi>();
     try {
         const auto no_pictures = [](const std::string& path) -> Image { fail<ValueError>(path, ": no pictures here"); };
-        Trainer<Ref<float>> trainer(Ref<float>(), read_train_config(arguments[1]), no_pictures, false, ranks);
+        Trainer<Ref<float>> trainer(Ref<float>(), read_train_config(arguments[1]), chat_files(no_pictures), false, ranks);
         if (count > 2) {
             const Index step = std::atoll(arguments[3]);
             while (true) {

@@ -5,6 +5,7 @@
 #include <map>
 
 #include <smolvlm/checkpoint/hf_folder.hpp>
+#include <smolvlm/data/jsonl.hpp>
 #include <smolvlm/data/stream.hpp>
 
 #include "support/error_text.hpp"
@@ -81,9 +82,9 @@ std::string jsonl(Index lines, const std::string& name) {
     return text;
 }
 
-BatchStream stream_of(std::vector<ChatFile> files, PackOptions pack, Index rank = 0, Index ranks = 1) {
-    const std::vector<double> weights(files.size(), 1.0);
-    return BatchStream(std::move(files), weights, learned(), {}, pack, picture, 5, rank, ranks);
+BatchStream stream_of(BatchStream::Sources sources, PackOptions pack, Index rank = 0, Index ranks = 1) {
+    const std::vector<double> weights(sources.size(), 1.0);
+    return BatchStream(std::move(sources), weights, learned(), {}, pack, 5, rank, ranks);
 }
 
 }  // namespace
@@ -240,7 +241,7 @@ TEST_CASE("Order: seeking and skipping land where counting lands") {
 
 TEST_CASE("Packing: whole examples, up to the budget, none lost, each a segment of its own") {
     const testing::TempDir dir;
-    const ChatFile file = ChatFile::open(dir.write("a.jsonl", jsonl(40, "question ")));
+    const auto file = ChatFile::open(dir.write("a.jsonl", jsonl(40, "question ")));
     BatchStream stream = stream_of({file}, {.batch_tokens = 60, .batch_samples = 100});
     SampleOrder order({{40, 1}}, 5);
     Index sequences = 0;
@@ -267,9 +268,58 @@ TEST_CASE("Packing: whole examples, up to the budget, none lost, each a segment 
     CHECK(few.next().sequences() == 3);
 }
 
+TEST_CASE("Answers of a batch: each ends with its end token, and lies among the learned rows of any convention") {
+    const testing::TempDir dir;
+    const auto file = ChatFile::open(dir.write("a.jsonl", jsonl(6, "q")));
+    for (const Labels labels : {Labels::completions, Labels::smolvlm2, Labels::notebook, Labels::all_text}) {
+        ExampleOptions options;
+        options.labels = labels;
+        BatchStream stream({file}, {1.0}, learned(), options, {}, 5);
+        stream.one_epoch([&](const Batch& batch) {
+            REQUIRE(batch.answers.size() == 6);
+            const auto targets = batch.counted_targets();
+            for (const RowRange& answer : batch.answers) {
+                const auto rows = std::span(targets).subspan(static_cast<std::size_t>(answer.begin),
+                                                             static_cast<std::size_t>(answer.end - answer.begin));
+                const std::string text = learned().tokenizer.decode(rows, false);
+                CHECK(text.starts_with(" a"));
+                CHECK(text.find("<end_of_utterance>") == text.size() - std::string_view("<end_of_utterance>").size());
+            }
+        });
+    }
+}
+
+TEST_CASE("A source without end is read in its own order, beside a file, and can be put back to any position") {
+    struct Sums : SampleSource {
+        Index size() const override { return 0; }
+        Sample sample(Index i) const override {
+            return {{{"user", join(i, " + 1")}, {"assistant", std::to_string(i + 1)}}, {}};
+        }
+        std::string where(Index i) const override { return join("sum ", i); }
+    };
+    const testing::TempDir dir;
+    const BatchStream::Sources sources{std::make_shared<Sums>(), ChatFile::open(dir.write("a.jsonl", jsonl(4, "q")))};
+    BatchStream stream = stream_of(sources, {.batch_samples = 2});
+    BatchStream later = stream_of(sources, {.batch_samples = 2});
+    later.seek(6);
+    std::vector<Batch> batches;
+    for (Index step = 0; step < 6; ++step) {
+        batches.push_back(stream.next());
+        const Batch& batch = batches.back();
+        const Example sum = stream.example(0, step, 0);
+        REQUIRE(batch.sequences() == 2);
+        CHECK(std::equal(sum.ids.begin(), sum.ids.end(), batch.ids.begin()));  // the sums come in turn, one a batch
+    }
+    CHECK(stream.epochs() == 0);
+    CHECK(later.next().ids == batches[3].ids);
+    Index evaluated = 0;
+    stream.one_epoch([&](const Batch&) { ++evaluated; });
+    CHECK(evaluated == 0);
+}
+
 TEST_CASE("Resuming: a stream put back to a position goes on as if it had never stopped") {
     const testing::TempDir dir;
-    const std::vector<ChatFile> files{ChatFile::open(dir.write("a.jsonl", jsonl(9, "q"))),
+    const BatchStream::Sources files{ChatFile::open(dir.write("a.jsonl", jsonl(9, "q"))),
                                       ChatFile::open(dir.write("b.jsonl", jsonl(5, "another question ")))};
     const PackOptions pack{.batch_tokens = 70, .batch_samples = 100};
     BatchStream whole = stream_of(files, pack);
@@ -287,7 +337,7 @@ TEST_CASE("Resuming: a stream put back to a position goes on as if it had never 
 
 TEST_CASE("Ranks: two shards together read what one process reads, sample by sample") {
     const testing::TempDir dir;
-    const ChatFile file = ChatFile::open(dir.write("a.jsonl", jsonl(10, "q")));
+    const auto file = ChatFile::open(dir.write("a.jsonl", jsonl(10, "q")));
     BatchStream one = stream_of({file}, {.batch_samples = 4});
     BatchStream first = stream_of({file}, {.batch_samples = 2}, 0, 2),
                 second = stream_of({file}, {.batch_samples = 2}, 1, 2);
@@ -304,7 +354,7 @@ TEST_CASE("Ranks: two shards together read what one process reads, sample by sam
 
 TEST_CASE("Long samples are an error that names their line, or are left out and counted") {
     const testing::TempDir dir;
-    const ChatFile file = ChatFile::open(dir.write("a.jsonl", jsonl(7, "q")));
+    const auto file = ChatFile::open(dir.write("a.jsonl", jsonl(7, "q")));
     BatchStream strict = stream_of({file}, {.batch_samples = 7, .max_tokens = 14});
     const std::string error = testing::error_of([&] { strict.next(); });
     CHECK(error.find("a.jsonl: line ") != error.npos);
@@ -353,7 +403,7 @@ TEST_CASE("Pictures that cannot be read and samples without anything to learn ar
     std::string one_line = line;
     std::erase(one_line, '\n');
     const auto failing = [](const std::string& path) -> Image { fail<FormatError>(path, ": is no picture"); };
-    BatchStream stream({ChatFile::open(dir.write("a.jsonl", one_line))}, {1.0}, learned(), {}, {}, failing);
+    BatchStream stream({ChatFile::open(dir.write("a.jsonl", one_line), failing)}, {1.0}, learned(), {}, {});
     CHECK(testing::error_of([&] {
               stream.next();
           }).find("a.jsonl: line 1: " + dir.path().string() + "/broken: is no picture") != std::string::npos);

@@ -16,7 +16,7 @@ TEST_CASE("Metrics: a run that goes on keeps the lines up to its checkpoint and 
         MetricsFile metrics(path, 0);
         for (Index step = 1; step <= 5; ++step)
             metrics.write(StepReport{step, 1.0 / static_cast<double>(step), 0.5, 0.1, 2, 10, 5, 1, 0.1, 0.5});
-        metrics.write(5, EvalReport{0.25, 0.75, 9});
+        metrics.write(5, EvalReport{0.25, 0.75, 0.5, 9, 2});
     }
     dir.write("metrics.jsonl", testing::read_file(path) + "{\"step\": 6, \"lo");
     { MetricsFile metrics(path, 4); }
@@ -69,7 +69,7 @@ TEST_CASE("The shipped example's configurations are valid, and so is every line 
     const std::string folder = SMOLVLM_TEST_DIR "/../examples/05_finetune/";
     for (const char* name : {"shapes.json", "dates_lora.json"}) {
         const TrainConfig config = read_train_config(folder + name);
-        for (const DataSource& source : config.data) CHECK(ChatFile::open(config.path(source.path)).size() > 30);
-        CHECK(ChatFile::open(config.path(config.eval_data)).size() > 30);
+        for (const DataSource& source : config.data) CHECK(ChatFile::open(config.path(source.path))->size() > 30);
+        CHECK(ChatFile::open(config.path(config.eval_data))->size() > 30);
     }
 }

@@ -63,7 +63,7 @@ struct Run {
     }
     TrainConfig config() const { return read_train_config(dir.write("run.json", settings.dump())); }
     std::unique_ptr<Trainer<B>> trainer(bool resume = false) const {
-        return std::make_unique<Trainer<B>>(B(), config(), picture, resume);
+        return std::make_unique<Trainer<B>>(B(), config(), chat_files(picture), resume);
     }
 };
 
@@ -281,6 +281,18 @@ TEST_CASE("Evaluation sees every sample once, changes nothing, and agrees with t
     CHECK(report.loss == doctest::Approx(step.loss).epsilon(1e-5));
     CHECK(report.accuracy == doctest::Approx(step.accuracy));
     CHECK(report.counted == step.counted);
+}
+
+TEST_CASE("Exact answers: all rows of an answer must be right") {
+    const std::vector<RowRange> answers{{0, 2}, {2, 3}, {5, 7}};
+    const std::vector<std::int32_t> targets{3, 1, 4, 1, 5, 9, 2};
+    const auto exact = [&](const std::vector<std::int32_t>& predicted) {
+        return exact_answers(answers, predicted, targets);
+    };
+    CHECK(exact(targets) == 3);
+    CHECK(exact({3, 1, 4, 0, 0, 9, 2}) == 3);  // rows 3 and 4 belong to no answer
+    CHECK(exact({3, 0, 4, 1, 5, 9, 2}) == 2);
+    CHECK(exact({0, 1, 0, 1, 5, 9, 0}) == 0);
 }
 
 TEST_CASE("Random weights: the first loss is near that of knowing nothing, and they follow from the seed") {

@@ -11,6 +11,7 @@ struct Batch {
     std::vector<Index> lengths;              // of the sequences
     HostTensor<std::uint8_t> frames;         // [I, 3, T, T], or empty
     std::vector<std::int32_t> counted;       // the rows whose target is learned
+    std::vector<RowRange> answers;           // within those
 
     Index tokens() const { return static_cast<Index>(ids.size()); }
     Index sequences() const { return static_cast<Index>(lengths.size()); }
@@ -34,6 +35,15 @@ inline Batch make_batch(std::span<const Example> examples) {
     }
     for (std::size_t n = 0; n < batch.targets.size(); ++n)
         if (batch.targets[n] != ignore_index) batch.counted.push_back(static_cast<std::int32_t>(n));
+    const auto place = [&batch](Index row) {  // every convention learns the answers
+        return std::ranges::lower_bound(batch.counted, row) - batch.counted.begin();
+    };
+    Index first = 0;
+    for (const Example& example : examples) {
+        for (const RowRange& answer : example.answers)
+            batch.answers.push_back({place(first + answer.begin), place(first + answer.end)});
+        first += example.tokens();
+    }
     if (!images.empty()) batch.frames = stack_frames(images);
     return batch;
 }

@@ -18,9 +18,15 @@ struct ExampleOptions {
     int threads = default_threads();
 };
 
+/// Rows [begin, end) of a text.
+struct RowRange {
+    Index begin = 0, end = 0;
+};
+
 struct Example {
     std::vector<std::int32_t> ids;
     std::vector<std::int32_t> targets;  // targets[n] follows ids[n]; ignore_index: not learned
+    std::vector<RowRange> answers;      // whose targets are an answer of the assistant and its end token
     std::vector<ProcessedImage> images;
 
     Index tokens() const { return static_cast<Index>(ids.size()); }
@@ -28,9 +34,9 @@ struct Example {
 };
 
 /// The conversation with system prompt and media texts put in, cut into stretches, image tokens written out.
-/// layouts: one for each of its pictures.
+/// texts: one for each of its pictures.
 inline LabelledText labelled_text(const Processor& processor, const Conversation& chat,
-                                  std::span<const ImageLayout> layouts) {
+                                  std::span<const std::string> texts) {
     const std::string& turn_end = processor.chat_template.turn_end;
     LabelledText out;
     std::string before;  // what the template makes of the messages so far
@@ -56,10 +62,9 @@ inline LabelledText labelled_text(const Processor& processor, const Conversation
                     "\", which stands for a picture; give pictures as items of type \"image\"");
                 out.append(part.value, answer ? TextPart::answer : TextPart::prompt);
             } else {
-                SMOLVLM_CHECK(!layouts.empty(), ValueError, "message ", m + 1, ": more pictures than layouts");
-                out.append(image_text(layouts.front(), processor.image_seq_len, processor.token_names),
-                           TextPart::picture);
-                layouts = layouts.subspan(1);
+                SMOLVLM_CHECK(!texts.empty(), ValueError, "message ", m + 1, ": more image parts than pictures");
+                out.append(texts.front(), TextPart::picture);
+                texts = texts.subspan(1);
             }
         }
         out.append(turn_end, answer ? TextPart::answer_end : TextPart::prompt_end);
@@ -70,9 +75,10 @@ inline LabelledText labelled_text(const Processor& processor, const Conversation
 }
 
 /// pictures: one for each image part, in order. random: decides random tile counts, if those are asked for.
+/// texts: what stands for each of them (SampleSource); empty: image_text of its tiles.
 /// Throws ValueError when there is nothing to learn: all labels are masked.
 inline Example make_example(const Processor& processor, Conversation chat, std::span<const Image> pictures,
-                            const ExampleOptions& options, Random& random) {
+                            const ExampleOptions& options, Random& random, std::span<const std::string> texts = {}) {
     SMOLVLM_CHECK(processor.has_images() || pictures.empty(), ValueError,
                   "this model reads text only, but the sample has ", pictures.size(), " picture(s)");
     if (!options.system_prompt.empty() && !chat.empty() && chat.front().role != "system")
@@ -80,22 +86,36 @@ inline Example make_example(const Processor& processor, Conversation chat, std::
     chat = with_media_text(std::move(chat), options.media);
 
     Example example;
-    std::vector<ImageLayout> layouts;
+    SMOLVLM_CHECK(texts.empty() || texts.size() == pictures.size(), ValueError, "the sample has ", pictures.size(),
+                  " picture(s) and ", texts.size(), " texts for them");
+    std::vector<std::string> written(texts.begin(), texts.end());
     for (const Image& picture : pictures) {
         example.images.push_back(
             options.random_tiles ? process_image_with_random_tiles(picture, processor.image, random, options.threads)
                                  : process_image(picture, processor.image, options.tiles, options.threads));
-        layouts.push_back({example.images.back().rows, example.images.back().cols});
+        const ImageLayout layout{example.images.back().rows, example.images.back().cols};
+        if (texts.empty()) written.push_back(image_text(layout, processor.image_seq_len, processor.token_names));
     }
-    const LabelledText text = labelled_text(processor, chat, layouts);
+    const LabelledText text = labelled_text(processor, chat, written);
     EncodeReport report;
     example.ids = processor.tokenizer.encode(text.text, &report);
     const Tokenizer& tokenizer = processor.tokenizer;
     const auto image_id = processor.has_images() ? tokenizer.id_of(processor.token_names.image) : std::nullopt;
-    example.targets = make_labels(tokenizer, text, example.ids, report.dropped, options.labels, image_id.value_or(-1));
-    // Row n predicts what comes after it; after the last row comes nothing.
-    std::rotate(example.targets.begin(), example.targets.begin() + 1, example.targets.end());
-    example.targets.back() = ignore_index;
+    const auto targets = [&](Labels labels) {
+        std::vector<std::int32_t> result =
+            make_labels(tokenizer, text, example.ids, report.dropped, labels, image_id.value_or(-1));
+        // Row n predicts what comes after it; after the last row comes nothing.
+        std::rotate(result.begin(), result.begin() + 1, result.end());
+        result.back() = ignore_index;
+        return result;
+    };
+    example.targets = targets(options.labels);
+    const std::vector<std::int32_t> spoken = targets(Labels::completions);
+    for (Index n = 0; n < example.tokens(); ++n)
+        if (spoken[static_cast<std::size_t>(n)] != ignore_index) {
+            if (example.answers.empty() || example.answers.back().end < n) example.answers.push_back({n, n});
+            example.answers.back().end = n + 1;
+        }
     SMOLVLM_CHECK(example.counted() > 0, ValueError, "all ", example.tokens(),
                   " labels are masked by the convention \"", label_names[static_cast<std::size_t>(options.labels)],
                   "\", so there is nothing to learn; expected an assistant message that is not empty");

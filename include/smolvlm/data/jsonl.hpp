@@ -4,15 +4,19 @@
 /// stop a run after an hour. The file stays mapped; only the places of its lines are kept.
 
 #include <smolvlm/data/chat_json.hpp>
+#include <smolvlm/data/sample_source.hpp>
 #include <smolvlm/io/mapped_file.hpp>
 
 namespace smolvlm {
 
-class ChatFile {
+/// Opens a picture: load_image of image/load_stb.hpp, or something else that makes an Image of a path.
+using PictureLoader = std::function<Image(const std::string& path)>;
+
+class ChatFile : public SampleSource {
 public:
     /// Picture paths count from the file's own folder. Throws FormatError naming line, field, found and expected.
-    static ChatFile open(const std::string& path) {
-        ChatFile file(MappedFile::open(path));
+    static std::shared_ptr<const ChatFile> open(const std::string& path, PictureLoader load_picture = {}) {
+        ChatFile file(MappedFile::open(path), std::move(load_picture));
         const std::string_view text = file.text();
         Index line = 1;
         for (std::size_t begin = 0; begin < text.size(); ++line) {
@@ -23,12 +27,12 @@ public:
         }
         SMOLVLM_CHECK(!file.lines_.empty(), FormatError, path, ": has no lines, expected one conversation a line");
         for (Index i = 0; i < file.size(); ++i) file.check_pictures(file.chat(i), i);
-        return file;
+        return std::make_shared<const ChatFile>(std::move(file));
     }
 
-    Index size() const { return static_cast<Index>(lines_.size()); }
+    Index size() const override { return static_cast<Index>(lines_.size()); }
     /// "data.jsonl: line 17", for messages about sample i.
-    std::string where(Index i) const {
+    std::string where(Index i) const override {
         return join(file_->path(), ": line ", lines_[static_cast<std::size_t>(i)].number);
     }
 
@@ -41,6 +45,13 @@ public:
                 if (part.kind == ContentPart::image && !part.value.starts_with('/')) part.value = folder_ + part.value;
         return chat;
     }
+    Sample sample(Index i) const override {
+        Sample sample{chat(i), {}};
+        for (const Message& message : sample.chat)
+            for (const ContentPart& part : message.content)
+                if (part.kind == ContentPart::image) sample.pictures.push_back(load_picture_(part.value));
+        return sample;
+    }
 
 private:
     struct Line {
@@ -48,7 +59,8 @@ private:
         Index number;
     };
 
-    explicit ChatFile(std::shared_ptr<const MappedFile> file) : file_(std::move(file)) {
+    ChatFile(std::shared_ptr<const MappedFile> file, PictureLoader load_picture)
+        : file_(std::move(file)), load_picture_(std::move(load_picture)) {
         folder_ = file_->path().substr(0, file_->path().rfind('/') + 1);
     }
     std::string_view text() const {
@@ -63,8 +75,14 @@ private:
     }
 
     std::shared_ptr<const MappedFile> file_;
+    PictureLoader load_picture_;
     std::string folder_;
     std::vector<Line> lines_;
 };
+
+/// Every source is a file of conversations.
+inline SourceOpener chat_files(PictureLoader load_picture) {
+    return [load_picture](const std::string& path) { return ChatFile::open(path, load_picture); };
+}
 
 }  // namespace smolvlm

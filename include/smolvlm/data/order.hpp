@@ -19,7 +19,7 @@ namespace smolvlm {
 class SampleOrder {
 public:
     struct Set {
-        Index size = 0;
+        Index size = 0;  // 0: without end, and not shuffled
         double weight = 1;
     };
     struct Pick {
@@ -30,8 +30,8 @@ public:
     SampleOrder(std::vector<Set> sets, std::uint64_t seed) : sets_(std::move(sets)), seed_(seed) {
         SMOLVLM_CHECK(!sets_.empty(), ValueError, "data: no set of samples");
         for (std::size_t i = 0; i < sets_.size(); ++i) {
-            SMOLVLM_CHECK(sets_[i].size > 0 && sets_[i].size < Index(1) << 32, ValueError, "data: set ", i + 1, " has ",
-                          sets_[i].size, " samples; expected 1 to 2^32 - 1");
+            SMOLVLM_CHECK(sets_[i].size >= 0 && sets_[i].size < Index(1) << 32, ValueError, "data: set ", i + 1, " has ",
+                          sets_[i].size, " samples; expected 1 to 2^32 - 1, or 0 for one without end");
             SMOLVLM_CHECK(sets_[i].weight > 0, ValueError, "data: set ", i + 1, " has the weight ", sets_[i].weight,
                           "; expected a positive number");
             total_weight_ += sets_[i].weight;
@@ -48,6 +48,7 @@ public:
         const std::size_t set = next_set();
         const Index size = sets_[set].size, n = taken_[set]++;
         ++position_;
+        if (size == 0) return {set, n, 0};
         return {set, shuffled(set, n / size)[static_cast<std::size_t>(n % size)], n / size};
     }
     /// Passes over the next sample: cheaper than next(), whose order it keeps.

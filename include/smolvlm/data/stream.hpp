@@ -7,17 +7,13 @@
 /// one number: seek(position()) goes on exactly where it was. Of several ranks (machines), rank r reads the samples
 /// r, r + ranks, r + 2 ranks, ... of the same order.
 
-#include <functional>
 #include <optional>
 
 #include <smolvlm/data/batch.hpp>
-#include <smolvlm/data/jsonl.hpp>
 #include <smolvlm/data/order.hpp>
+#include <smolvlm/data/sample_source.hpp>
 
 namespace smolvlm {
-
-/// Opens a picture: load_image of image/load_stb.hpp, or something else that makes an Image of a path.
-using PictureLoader = std::function<Image(const std::string& path)>;
 
 struct PackOptions {
     Index batch_tokens = 4096;   // a batch has no more, unless its first example alone has
@@ -28,15 +24,15 @@ struct PackOptions {
 
 class BatchStream {
 public:
-    BatchStream(std::vector<ChatFile> files, std::vector<double> weights, const Processor& processor,
-                ExampleOptions example, PackOptions pack, PictureLoader load_picture, std::uint64_t seed = 0,
-                Index rank = 0, Index ranks = 1)
-        : files_(std::move(files)),
+    using Sources = std::vector<std::shared_ptr<const SampleSource>>;
+
+    BatchStream(Sources sources, std::vector<double> weights, const Processor& processor, ExampleOptions example,
+                PackOptions pack, std::uint64_t seed = 0, Index rank = 0, Index ranks = 1)
+        : sources_(std::move(sources)),
           processor_(&processor),
           example_(std::move(example)),
           pack_(pack),
-          load_picture_(std::move(load_picture)),
-          order_(sets(files_, weights), seed),
+          order_(sets(sources_, weights), seed),
           seed_(seed),
           rank_(rank),
           ranks_(ranks) {
@@ -52,8 +48,11 @@ public:
     }
     /// Examples left out so far because they are too long.
     Index dropped() const { return dropped_; }
-    /// Epochs of the first set that lie behind.
-    double epochs() const { return static_cast<double>(order_.taken(0)) / static_cast<double>(files_[0].size()); }
+    /// Epochs of the first set that lie behind; 0 for one without end.
+    double epochs() const {
+        const Index size = sources_[0]->size();
+        return size > 0 ? static_cast<double>(order_.taken(0)) / static_cast<double>(size) : 0.0;
+    }
 
     /// Throws what a bad sample deserves; the message begins with its file and line.
     Batch next() {
@@ -87,7 +86,7 @@ public:
             examples.clear();
             tokens = 0;
         };
-        for (Index i = rank_; i < files_[0].size(); i += ranks_) {
+        for (Index i = rank_; i < sources_[0]->size(); i += ranks_) {
             Example next = example(0, i, i);
             if (next.tokens() > pack_.max_tokens) continue;
             if (tokens + next.tokens() > pack_.batch_tokens || std::ssize(examples) == pack_.batch_samples) flush();
@@ -99,29 +98,26 @@ public:
 
     /// Sample i of a set as an example. draw: which of its random versions (its place in the order).
     Example example(std::size_t set, Index i, Index draw) const {
-        const ChatFile& file = files_[set];
+        const SampleSource& source = *sources_[set];
         try {
-            const Conversation chat = file.chat(i);
-            std::vector<Image> pictures;
-            for (const Message& message : chat)
-                for (const ContentPart& part : message.content)
-                    if (part.kind == ContentPart::image) pictures.push_back(load_picture_(part.value));
+            Sample sample = source.sample(i);
             Random random(seed_ ^ 0xA0761D6478BD642Full, static_cast<std::uint64_t>(draw) << 16);
-            Example result = make_example(*processor_, chat, pictures, example_, random);
+            Example result = make_example(*processor_, std::move(sample.chat), sample.pictures, example_, random,
+                                          sample.picture_texts);
             SMOLVLM_CHECK(result.tokens() <= pack_.max_tokens || pack_.drop_long, ValueError, "the sample has ",
                           result.tokens(), " tokens, more than \"max_tokens\" ", pack_.max_tokens,
                           "; shorten it, use fewer tiles, or set \"long_samples\" to \"drop\"");
             return result;
         } catch (const Error& error) {
-            const std::string where = file.where(i), what = error.what();
+            const std::string where = source.where(i), what = error.what();
             throw ValueError(what.starts_with(where) ? what : where + ": " + what);
         }
     }
 
 private:
-    static std::vector<SampleOrder::Set> sets(const std::vector<ChatFile>& files, const std::vector<double>& weights) {
+    static std::vector<SampleOrder::Set> sets(const Sources& sources, const std::vector<double>& weights) {
         std::vector<SampleOrder::Set> out;
-        for (std::size_t i = 0; i < files.size(); ++i) out.push_back({files[i].size(), weights[i]});
+        for (std::size_t i = 0; i < sources.size(); ++i) out.push_back({sources[i]->size(), weights[i]});
         return out;
     }
 
@@ -138,11 +134,10 @@ private:
         waiting_.reset();
     }
 
-    std::vector<ChatFile> files_;
+    Sources sources_;
     const Processor* processor_;
     ExampleOptions example_;
     PackOptions pack_;
-    PictureLoader load_picture_;
     SampleOrder order_;
     std::uint64_t seed_;
     Index rank_, ranks_;

@@ -1,12 +1,20 @@
 #pragma once
 /// A folder that appears under its name whole or not at all, like AtomicFile.
 
+#include <filesystem>
 #include <vector>
 
 #include <smolvlm/io/atomic_file.hpp>
 #include <smolvlm/io/mapped_file.hpp>
 
 namespace smolvlm {
+
+/// The folder and those that it is in. Throws ValueError.
+inline void make_folder(const std::string& path) {
+    std::error_code error;
+    std::filesystem::create_directories(path, error);
+    SMOLVLM_CHECK(!error, ValueError, path, ": cannot be made: ", error.message());
+}
 
 class AtomicFolder {
 public:

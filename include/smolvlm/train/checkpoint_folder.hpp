@@ -26,13 +26,6 @@ inline std::string checkpoint_path(const std::string& output, Index step) {
     return output + "/checkpoint-" + std::string(digits.size() < 6 ? 6 - digits.size() : 0, '0') + digits;
 }
 
-/// The folder and those that it is in. Throws ValueError.
-inline void make_folder(const std::string& path) {
-    std::error_code error;
-    std::filesystem::create_directories(path, error);
-    SMOLVLM_CHECK(!error, ValueError, path, ": cannot be made: ", error.message());
-}
-
 /// The checkpoints in a run's folder, by step.
 inline std::map<Index, std::string> list_checkpoints(const std::string& output) {
     std::map<Index, std::string> found;

@@ -2,6 +2,7 @@
 /// What a training run is told: the keys of run.json, with their defaults, limits and meaning. `visit` is the only list
 /// of them; reading, checking, writing, comparing and `smolvlm train --help` all come from it.
 
+#include <filesystem>
 #include <limits>
 #include <string>
 #include <vector>
@@ -138,7 +139,9 @@ struct TrainConfig {
         f("threads", self.threads, Limits{0, 4096}, "0: all");
     }
 
-    std::string path(const std::string& name) const { return name.empty() || name[0] == '/' ? name : folder + name; }
+    std::string path(const std::string& name) const {
+        return name.empty() || name[0] == '/' ? name : std::filesystem::path(folder + name).lexically_normal().string();
+    }
     int thread_count() const { return threads > 0 ? static_cast<int>(threads) : default_threads(); }
 
     double rate(ParameterGroup group) const {

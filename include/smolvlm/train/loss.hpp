@@ -61,18 +61,32 @@ Tensor<B> batch_logits(B& be, const SmolVLM<B>& model, const Batch& batch, const
     return logits;
 }
 
-/// How many rows have their target as the most likely token (the first of equals). logits [n, V]
+/// The most likely token of every row (the first of equals). logits [n, V] -> [n]
 template <class T>
-Index correct_rows(const HostTensor<T>& logits, Ids targets, int threads) {
-    std::vector<char> correct(targets.size(), 0);
+std::vector<std::int32_t> most_likely(const HostTensor<T>& logits, int threads) {
+    std::vector<std::int32_t> tokens(static_cast<std::size_t>(logits.dim(0)));
     parallel_for(threads, logits.dim(0), Index(8), [&](Index begin, Index end) {
         for (Index n = begin; n < end; ++n) {
             const auto row = logits.view().row(n);
-            correct[static_cast<std::size_t>(n)] =
-                std::max_element(row.begin(), row.end()) - row.begin() == targets[static_cast<std::size_t>(n)];
+            tokens[static_cast<std::size_t>(n)] =
+                static_cast<std::int32_t>(std::max_element(row.begin(), row.end()) - row.begin());
         }
     });
-    return std::ranges::count(correct, 1);
+    return tokens;
+}
+
+inline Index correct_rows(Ids predicted, Ids targets) {
+    Index correct = 0;
+    for (std::size_t n = 0; n < targets.size(); ++n) correct += predicted[n] == targets[n];
+    return correct;
+}
+
+/// How many answers are right in every row: those that greedy decoding would give word for word.
+inline Index exact_answers(std::span<const RowRange> answers, Ids predicted, Ids targets) {
+    return std::ranges::count_if(answers, [&](const RowRange& answer) {
+        return std::equal(targets.begin() + answer.begin, targets.begin() + answer.end,
+                          predicted.begin() + answer.begin);
+    });
 }
 
 }  // namespace smolvlm

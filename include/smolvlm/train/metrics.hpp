@@ -3,7 +3,7 @@
 ///
 ///     {"step": 20, "loss": 1.234567, "accuracy": 0.61, "lr": 0.0001, "grad_norm": 0.8, "tokens": 4010,
 ///      "counted_tokens": 220, "samples": 8, "epochs": 0.4, "tokens_per_s": 1805}
-///     {"step": 20, "eval_loss": 1.5, "eval_accuracy": 0.55, "eval_tokens": 900}
+///     {"step": 20, "eval_loss": 1.5, "eval_accuracy": 0.55, "eval_exact": 0.25, "eval_tokens": 900, "eval_answers": 90}
 
 #include <smolvlm/io/atomic_file.hpp>
 #include <smolvlm/io/json.hpp>
@@ -44,7 +44,9 @@ public:
         write(Json{{"step", step},
                    {"eval_loss", report.loss},
                    {"eval_accuracy", report.accuracy},
-                   {"eval_tokens", report.counted}});
+                   {"eval_exact", report.exact},
+                   {"eval_tokens", report.counted},
+                   {"eval_answers", report.answers}});
     }
 
     /// f(line) for every line of such a file that is whole: a crash may have cut the last one.

@@ -17,7 +17,8 @@ struct StepReport {
 
 struct EvalReport {
     double loss = 0, accuracy = 0;
-    Index counted = 0;
+    double exact = 0;  // share of the answers that greedy decoding would give word for word
+    Index counted = 0, answers = 0;
 };
 
 }  // namespace smolvlm

@@ -6,6 +6,8 @@
 /// Whoever watches may stop it after any step; it then saves and draws like a run that is done. When a step fails, the
 /// error goes on to the caller after the curves are drawn, and the last checkpoint stays as it is.
 
+#include <filesystem>
+
 #include <smolvlm/train/metrics.hpp>
 #include <smolvlm/train/plot.hpp>
 
@@ -14,6 +16,8 @@ namespace smolvlm {
 struct RunObserver {
     virtual ~RunObserver() = default;
     virtual bool on_step(const StepReport&) { return true; }  // false: stop here
+    /// During an evaluation; predicted: the most likely token of every counted row.
+    virtual void on_predictions(const Batch&, Ids /*predicted*/) {}
     virtual void on_evaluation(Index /*step*/, const EvalReport&) {}
     virtual void on_checkpoint(const std::string& /*path*/) {}
 };
@@ -61,10 +65,12 @@ std::string run(Trainer<B>& trainer, RunObserver& observer) {
         metrics.emplace(metrics_path, trainer.step_count());
     }
     const auto draw = [&] {
-        if (writes) draw_curves(metrics_path, svg_path, config.output);
+        const auto folder = (std::filesystem::path(trainer.output()) / "").parent_path();
+        if (writes) draw_curves(metrics_path, svg_path, folder.filename().string());
     };
     const auto evaluate = [&] {
-        const EvalReport report = trainer.evaluate();
+        const EvalReport report = trainer.evaluate(
+            [&](const Batch& batch, Ids predicted) { observer.on_predictions(batch, predicted); });
         if (!writes) return;
         metrics->write(trainer.step_count(), report);
         observer.on_evaluation(trainer.step_count(), report);

@@ -18,14 +18,13 @@ inline Checkpoint open_start(const TrainConfig& config, const std::string& sourc
             .weights = nullptr};
 }
 
-/// This rank's share of the data files. The checkpoint's processor must outlive the stream.
+/// This rank's share of the data. The checkpoint's processor must outlive the stream.
 inline BatchStream make_stream(const TrainConfig& config, const std::vector<DataSource>& sources,
-                               const Checkpoint& checkpoint, const PictureLoader& load_picture,
-                               const Communicator& ranks) {
-    std::vector<ChatFile> files;
+                               const Checkpoint& checkpoint, const SourceOpener& open, const Communicator& ranks) {
+    BatchStream::Sources opened;
     std::vector<double> weights;
     for (const DataSource& source : sources) {
-        files.push_back(ChatFile::open(config.path(source.path)));
+        opened.push_back(open(config.path(source.path)));
         weights.push_back(source.weight);
     }
     const Index context = checkpoint.config.text.max_position_embeddings;
@@ -35,8 +34,8 @@ inline BatchStream make_stream(const TrainConfig& config, const std::vector<Data
                            .batch_samples = config.batch_samples,
                            .max_tokens = config.max_tokens > 0 ? config.max_tokens : context,
                            .drop_long = config.long_samples == "drop"};
-    return BatchStream(std::move(files), std::move(weights), checkpoint.processor, config.example_options(), pack,
-                       load_picture, static_cast<std::uint64_t>(config.seed), ranks.rank(), ranks.size());
+    return BatchStream(std::move(opened), std::move(weights), checkpoint.processor, config.example_options(), pack,
+                       static_cast<std::uint64_t>(config.seed), ranks.rank(), ranks.size());
 }
 
 }  // namespace smolvlm

@@ -1,7 +1,7 @@
 #pragma once
 /// Trainer: a model, its data and its optimiser, one step at a time.
 ///
-///     Trainer<Cpu<float>> trainer(Cpu<float>(), read_train_config("run.json"), load_image, false);
+///     Trainer<Cpu<float>> trainer(Cpu<float>(), read_train_config("run.json"), chat_files(load_image), false);
 ///     while (!trainer.finished()) trainer.step();
 ///     trainer.save();
 ///
@@ -12,6 +12,7 @@
 #include <chrono>
 #include <memory>
 
+#include <smolvlm/data/jsonl.hpp>
 #include <smolvlm/train/checkpoint_folder.hpp>
 #include <smolvlm/train/diagnose.hpp>
 #include <smolvlm/train/init.hpp>
@@ -27,9 +28,9 @@ class Trainer {
 public:
     using T = typename B::Scalar;
 
-    /// resume: go on from the newest checkpoint in the output folder. Throws what a wrong configuration, model or data
-    /// file deserves, before anything is written.
-    Trainer(B be, const TrainConfig& config, PictureLoader load_picture, bool resume,
+    /// open: what the names of data mean, usually chat_files(load_image). resume: go on from the newest checkpoint in
+    /// the output folder. Throws what a wrong configuration, model or data file deserves, before anything is written.
+    Trainer(B be, const TrainConfig& config, const SourceOpener& open, bool resume,
             std::shared_ptr<Communicator> ranks = std::make_shared<Communicator>())
         : config_(config),
           ranks_(std::move(ranks)),
@@ -41,12 +42,12 @@ public:
           model_(load_or_draw()),
           twin_(model_.config),
           parameters_(config.thread_count()),
-          stream_(make_stream(config_, config_.data, checkpoint_, load_picture, *ranks_)),
+          stream_(make_stream(config_, config_.data, checkpoint_, open, *ranks_)),
           schedule_(config.make_schedule()) {
         be_.checkpoint_layers(config_.activation_checkpointing);
         choose_parameters();
         if (!config.eval_data.empty())
-            eval_.emplace(make_stream(config_, {{config.eval_data, 1}}, checkpoint_, load_picture, *ranks_));
+            eval_.emplace(make_stream(config_, {{config.eval_data, 1}}, checkpoint_, open, *ranks_));
         if (!resume) return;
         const RunState state = read_run_state(resumed_, config_, ranks_->size());
         read_training_state(resumed_, parameters_, config_.saves_masters());
@@ -72,8 +73,9 @@ public:
     /// Throws ValueError when the loss or a gradient is not finite; then the model is as before the step.
     StepReport step();
 
-    /// Loss and accuracy on the evaluation set, without noise. Needs eval_data.
-    EvalReport evaluate();
+    /// Loss and accuracy on the evaluation set, without noise. Needs eval_data. look(batch, predicted), if given, sees
+    /// the most likely token of every counted row.
+    EvalReport evaluate(const std::function<void(const Batch&, Ids)>& look = {});
 
     /// Writes output/checkpoint-STEP and removes what is older than keep_checkpoints; returns its path. Does nothing
     /// when it is there already. On several ranks all call it and rank 0 writes. Throws ValueError when the disk is
@@ -180,7 +182,7 @@ void Trainer<B>::differentiate(const Batch& batch, Index number, double share, G
                          ". Nothing was changed, the last checkpoint is good. A lower learning rate may help");
     }
     loss += share * value;
-    correct += static_cast<double>(correct_rows(be_.to_host(scores), targets, config_.thread_count()));
+    correct += static_cast<double>(correct_rows(most_likely(be_.to_host(scores), config_.thread_count()), targets));
 
     const HostTensor<T> weight(Shape{1}, {static_cast<T>(share)});
     Gradients<B> own = be_.tape().backward(be_.inner(), mean.node, be_.inner().from_host(weight));
@@ -194,20 +196,25 @@ void Trainer<B>::differentiate(const Batch& batch, Index number, double share, G
 }
 
 template <DifferentiableBackend B>
-EvalReport Trainer<B>::evaluate() {
+EvalReport Trainer<B>::evaluate(const std::function<void(const Batch&, Ids)>& look) {
     SMOLVLM_CHECK(eval_, ValueError, "evaluation: the configuration names no \"eval_data\"");
-    std::array<double, 3> sums{};  // loss, right predictions, counted tokens
+    std::array<double, 5> sums{};  // loss, right predictions, counted tokens, exact answers, answers
     const typename Grad<B>::Evaluating nothing_recorded(be_);
     eval_->one_epoch([&](const Batch& batch) {
         const std::vector<std::int32_t> targets = batch.counted_targets();
         const auto scores = logits(batch);
         const auto n = static_cast<double>(targets.size());
         sums[0] += n * static_cast<double>(be_.to_host(be_.cross_entropy(scores, targets)).flat()[0]);
-        sums[1] += static_cast<double>(correct_rows(be_.to_host(scores), targets, config_.thread_count()));
+        const std::vector<std::int32_t> predicted = most_likely(be_.to_host(scores), config_.thread_count());
+        sums[1] += static_cast<double>(correct_rows(predicted, targets));
         sums[2] += n;
+        sums[3] += static_cast<double>(exact_answers(batch.answers, predicted, targets));
+        sums[4] += static_cast<double>(batch.answers.size());
+        if (look) look(batch, predicted);
     });
     ranks_->sum(sums);
-    return {sums[0] / sums[2], sums[1] / sums[2], static_cast<Index>(sums[2])};
+    return {sums[0] / sums[2], sums[1] / sums[2], sums[3] / sums[4], static_cast<Index>(sums[2]),
+            static_cast<Index>(sums[4])};
 }
 
 template <DifferentiableBackend B>
