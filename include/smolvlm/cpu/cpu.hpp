@@ -234,3 +234,7 @@ private:
 };
 
 }  // namespace smolvlm
+
+#ifdef SMOLVLM_CPU_KERNELS_ELSEWHERE
+#include <smolvlm/cpu/instances.hpp>
+#endif
