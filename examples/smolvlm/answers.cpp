@@ -1,7 +1,11 @@
 #include "answers.hpp"
 
+#include <fcntl.h>
+#include <poll.h>
 #include <sys/resource.h>
+#include <unistd.h>
 
+#include <array>
 #include <csignal>
 
 namespace cli {
@@ -11,11 +15,24 @@ using namespace smolvlm;
 namespace {
 
 volatile std::sig_atomic_t interrupt_pressed = 0;
+int wake[2] = {-1, -1};  // a pipe that Ctrl-C writes to: it ends a wait for input even when it comes just before it
 
 void on_interrupt(int) {
     // Nobody took the first one: the program is busy where it cannot stop, and the user wants it to.
     if (interrupt_pressed) std::signal(SIGINT, SIG_DFL), std::raise(SIGINT);
     interrupt_pressed = 1;
+    const int before = errno;
+    if (::write(wake[1], "", 1) < 0) errno = before;  // full: then there is something to read
+}
+
+/// Waits until standard input has something to read, or ended; false when Ctrl-C comes first.
+bool wait_for_input(const Interrupt& interrupt) {
+    while (!interrupt.pressed()) {
+        std::array<pollfd, 2> ends{{{STDIN_FILENO, POLLIN, 0}, {wake[0], POLLIN, 0}}};
+        if (::poll(ends.data(), ends.size(), -1) < 0 && errno != EINTR) return true;  // reading will tell
+        if (ends[0].revents != 0) return !interrupt.pressed();
+    }
+    return false;
 }
 
 /// The most memory that this program has held so far.
@@ -42,6 +59,8 @@ std::string fixed(double value, int digits) {
 }  // namespace
 
 Interrupt::Interrupt() {
+    if (wake[0] < 0 && ::pipe(wake) == 0)
+        for (const int end : wake) ::fcntl(end, F_SETFL, O_NONBLOCK);
     struct sigaction action {};
     action.sa_handler = on_interrupt;  // without SA_RESTART: a waiting read returns
     ::sigaction(SIGINT, &action, nullptr);
@@ -51,6 +70,7 @@ bool Interrupt::pressed() const { return interrupt_pressed != 0; }
 bool Interrupt::take() {
     const bool was_pressed = pressed();
     interrupt_pressed = 0;
+    for (char byte; ::read(wake[0], &byte, 1) > 0;) {}
     return was_pressed;
 }
 
@@ -117,19 +137,27 @@ Prompt make_prompt(const Processor& processor, std::string_view text, std::vecto
 }
 
 bool read_line(std::string_view prompt, std::string& line, Interrupt& interrupt) {
+    static std::string typed;  // what came in one piece but is not asked for yet
+    print(prompt);
     for (;;) {
-        print(prompt);
-        line.clear();
-        int c = 0;
-        errno = 0;
-        while ((c = std::getc(stdin)) != EOF && c != '\n') line += static_cast<char>(c);
-        if (c == '\n') return true;
-        if (!interrupt.take()) {
+        if (const std::size_t end = typed.find('\n'); end != std::string::npos) {
+            line = typed.substr(0, end);
+            typed.erase(0, end + 1);
+            return true;
+        }
+        std::array<char, 4096> piece;
+        const ssize_t n = wait_for_input(interrupt) ? ::read(STDIN_FILENO, piece.data(), piece.size()) : -1;
+        if (n > 0) {
+            typed.append(piece.data(), static_cast<std::size_t>(n));
+        } else if (interrupt.take()) {  // what was typed so far is dropped
+            typed.clear();
+            print("\n");
+            print(prompt);
+        } else if (n == 0 || errno != EINTR) {
+            line = std::exchange(typed, {});
             if (line.empty()) print("\n");  // after Ctrl-D the terminal's next words begin a line of their own
             return !line.empty();
         }
-        std::clearerr(stdin);
-        print("\n");
     }
 }
 

@@ -20,6 +20,8 @@
 #include <string_view>
 #include <vector>
 
+#include "console.hpp"
+
 namespace cli {
 
 using smolvlm::Index;
@@ -142,7 +144,7 @@ public:
     }
 
     std::string help() const {
-        std::string text = "Usage: smolvlm " + command_;
+        std::string text = "Usage: " + program_name + " " + command_;
         for (const Flag& flag : positionals_) text += " " + flag.name;
         text += " [flags]\n\n" + summary_ + "\n";
         if (!positionals_.empty()) text += "\n";
@@ -175,7 +177,7 @@ private:
         std::vector<std::string_view> names;
         for (const Flag& flag : flags_) names.push_back(flag.name);
         const std::string_view near = nearest(word, names);
-        return near.empty() ? smolvlm::join("; see smolvlm ", command_, " --help")
+        return near.empty() ? smolvlm::join("; see ", program_name, " ", command_, " --help")
                             : smolvlm::join("; did you mean ", near, "?");
     }
     template <class Number>

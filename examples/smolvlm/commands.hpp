@@ -15,5 +15,7 @@ int compare(const Words& words);
 int grad(const Words& words);
 int info(const Words& words);
 int train(const Words& words);
+int show(const Words& words);
+int convert(const Words& words);
 
 }  // namespace cli

@@ -13,6 +13,9 @@
 
 namespace cli {
 
+/// What messages begin with.
+inline std::string program_name = "smolvlm";
+
 /// Nobody reads our output any more (`smolvlm ... | head -1`): not an error, but a reason to stop.
 struct OutputClosed {};
 
@@ -29,11 +32,11 @@ inline void report(std::string_view text) {
     std::fprintf(stderr, "%.*s\n", static_cast<int>(text.size()), text.data());
 }
 
-/// The error line: "smolvlm: <sentence>". A message can hold pieces of a damaged file, so control characters become
+/// The error line: "smolvlm: <sentence>", with the program's own name. A message can hold pieces of a damaged file, so control characters become
 /// spaces and its length is bounded.
 inline void report_error(std::string_view sentence) {
     constexpr std::size_t longest = 1500;
-    std::string line = "smolvlm: ";
+    std::string line = program_name + ": ";
     for (const char c : sentence.substr(0, longest))
         line += static_cast<unsigned char>(c) < 0x20 || c == 0x7f ? ' ' : c;
     if (sentence.size() > longest) line += " ...";

@@ -35,9 +35,19 @@ struct TraceRequest {
     std::string input, output;
 };
 
+/// A model that answers one question after the other. What a question has in common with the one before, a picture for
+/// instance, is not read again.
+class Answerer {
+public:
+    virtual ~Answerer() = default;
+    virtual smolvlm::Answer answer(const smolvlm::Conversation& conversation, std::span<const smolvlm::Image> pictures,
+                                   const smolvlm::TileOptions& tiles, const smolvlm::AnswerOptions& options) = 0;
+};
+
 class Engine {
 public:
     virtual ~Engine() = default;
+    virtual std::unique_ptr<Answerer> open(const ModelFlags& model) = 0;  // must not outlive the engine
     virtual void generate(const GenerateRequest& request) = 0;
     virtual void trace(const TraceRequest& request) = 0;
 };

@@ -46,6 +46,7 @@ int generate(const Words& words) {
     request.images.declare(arguments);
     request.engine.declare(arguments);
     if (!arguments.parse(words)) return print(arguments.help()), 0;
+    request.model.default_to_tiny_reader();
     request.model.check();
     request.options.images = request.images.tiles;
 

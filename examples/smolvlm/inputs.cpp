@@ -6,6 +6,8 @@
 #include <smolvlm/checkpoint/hf_folder.hpp>
 #include <smolvlm/image/load_stb.hpp>
 
+#include "console.hpp"
+
 namespace cli {
 
 using namespace smolvlm;
@@ -19,6 +21,16 @@ void ModelFlags::declare(Arguments& arguments) {
 
 void ModelFlags::check() const {
     SMOLVLM_CHECK(!model.empty(), ValueError, "--model is missing, expected a Hugging Face folder or a .gguf file");
+}
+
+void ModelFlags::default_to_tiny_reader() {
+#ifdef SMOLVLM_TINY_READER
+    if (!model.empty() || ::access(SMOLVLM_TINY_READER "/model.safetensors", R_OK) != 0) return;
+    model = SMOLVLM_TINY_READER;
+    report(
+        "no --model: the tiny reader answers. It reads printed capitals and digits; ask \"Read all the text.\", \"What is "
+        "written in row 1, column 2?\", \"How much is the total?\"");
+#endif
 }
 
 namespace {
@@ -187,9 +199,6 @@ std::vector<std::int32_t> read_json_ids(std::string_view line, std::string_view 
 
 std::shared_ptr<const TensorFile> open_tensors(const std::string& path) {
     return std::make_shared<const Safetensors>(Safetensors::open(path));
-}
-void save_tensors(const std::string& path, std::vector<NamedTensor> tensors) {
-    save_safetensors(path, std::move(tensors));
 }
 
 namespace {

@@ -17,6 +17,8 @@ struct ModelFlags {
     void declare(Arguments& arguments);
     /// Throws ValueError when no --model was given.
     void check() const;
+    /// The model in the box, a tiny one that reads printed text, where no --model was given. Says so on standard error.
+    void default_to_tiny_reader();
     /// A folder with a tokenizer but without a model.
     bool processor_only() const;
     /// Everything but the weights themselves, which are still on disk.
@@ -77,7 +79,6 @@ std::vector<std::int32_t> read_json_ids(std::string_view line, std::string_view 
 /// Tensors in a safetensors file. (JSON is slow to compile, so inputs.cpp is the only file of the program that sees
 /// it.)
 std::shared_ptr<const smolvlm::TensorFile> open_tensors(const std::string& path);
-void save_tensors(const std::string& path, std::vector<smolvlm::NamedTensor> tensors);
 
 /// A safetensors file written tensor by tensor, so that they need not all be in memory. It appears when it is complete.
 class TensorWriter {

@@ -14,6 +14,7 @@
 #include "commands.hpp"
 #include "console.hpp"
 #include "inputs.hpp"
+#include "training.hpp"
 
 namespace cli {
 namespace {
@@ -67,12 +68,12 @@ public:
                          report.lr, report.grad_norm, speed) +
                   left + " left\n");
         }
-        return !interrupted;
+        return true;
     }
     void on_evaluation(Index step, const EvalReport& report) override {
         progress_.clear();
-        print(format("step %ld  evaluation: loss %.5f  accuracy %.4f\n", static_cast<long>(step), report.loss,
-                     report.accuracy));
+        print(format("step %ld  evaluation: loss %.5f  accuracy %.4f  exact answers %.4f\n",
+                     static_cast<long>(step), report.loss, report.accuracy, report.exact));
     }
     void on_checkpoint(const std::string& path) override {
         progress_.clear();
@@ -86,21 +87,52 @@ private:
     std::deque<double> times_;
 };
 
-void train_on(const TrainConfig& config, bool resume, std::shared_ptr<Communicator> ranks) {
-    const bool speaks = ranks->rank() == 0;
-    const auto load_picture = [](const std::string& path) { return ImageFlags{}.load(path); };
-    Trainer<Cpu<float>> trainer(Cpu<float>(config.thread_count()), config, load_picture, resume, std::move(ranks));
+/// Somebody else who watches, and Ctrl-C.
+class Interruptible : public RunObserver {
+public:
+    explicit Interruptible(RunObserver& observer) : observer_(observer) {}
+    bool on_step(const StepReport& report) override { return observer_.on_step(report) && !interrupted; }
+    void on_predictions(const Batch& batch, Ids predicted) override { observer_.on_predictions(batch, predicted); }
+    void on_evaluation(Index step, const EvalReport& report) override { observer_.on_evaluation(step, report); }
+    void on_checkpoint(const std::string& path) override { observer_.on_checkpoint(path); }
+
+private:
+    RunObserver& observer_;
+};
+
+void train_on(const TrainConfig& config, const SourceOpener& open, bool resume, RunObserver* observer,
+              std::shared_ptr<Communicator> ranks) {
+    const bool speaks = ranks->rank() == 0 && !observer;
+    Trainer<Cpu<float>> trainer(Cpu<float>(config.thread_count()), config, open, resume, std::move(ranks));
     if (speaks)
         print(format("%ld of %ld parameters are trained\n", static_cast<long>(trainer.parameters().count()),
                      static_cast<long>(count_parameters(trainer.model()))));
     std::signal(SIGINT, on_interrupt);
     std::signal(SIGTERM, on_interrupt);
     Watcher watcher(config.steps, config.log_every);
-    run(trainer, watcher);
+    Interruptible interruptible(observer ? *observer : watcher);
+    run(trainer, interruptible);
     if (speaks) print(join("curves in ", trainer.output(), "/curves.svg\n"));
 }
 
 }  // namespace
+
+void train_model(const TrainConfig& config, const SourceOpener& open, bool resume, RunObserver* observer) {
+#ifdef SMOLVLM_MPI
+    const auto ranks = std::make_shared<Mpi>();
+    try {
+        train_on(config, open, resume, observer, ranks);
+    } catch (const std::exception& error) {
+        if (ranks->size() == 1) throw;
+        report_error(join("rank ", ranks->rank(), ": ", error.what()));
+        ranks->end_job(2);  // the others would wait for this one for ever
+    }
+#else
+    train_on(config, open, resume, observer, std::make_shared<Communicator>());
+#endif
+}
+
+bool training_was_interrupted() { return interrupted; }
 
 int train(const Words& words) {
     std::string config_path;
@@ -118,18 +150,8 @@ int train(const Words& words) {
     SMOLVLM_CHECK(!config_path.empty(), ValueError,
                   "--config is missing, expected the .json file that describes the run");
 
-#ifdef SMOLVLM_MPI
-    const auto ranks = std::make_shared<Mpi>();
-    try {
-        train_on(read_train_config(config_path), resume, ranks);
-    } catch (const std::exception& error) {
-        if (ranks->size() == 1) throw;
-        report_error(join("rank ", ranks->rank(), ": ", error.what()));
-        ranks->end_job(2);  // the others would wait for this one for ever
-    }
-#else
-    train_on(read_train_config(config_path), resume, std::make_shared<Communicator>());
-#endif
+    const auto load_picture = [](const std::string& path) { return ImageFlags{}.load(path); };
+    train_model(read_train_config(config_path), chat_files(load_picture), resume);
     return 0;
 }
 

@@ -148,3 +148,30 @@ TEST_CASE("cli: info names architecture, parameters, position scheme and special
     CHECK(says(processor, "no config.json: processor files only"));
     CHECK(says(golden("processor_string"), "<row_1_col_1> as text (9 tokens)"));
 }
+
+TEST_CASE("cli: show paints a picture in half blocks or tells its path, and only a picture") {
+    const std::string photo = SMOLVLM_TEST_DIR "/golden/images/rgb.png";
+    CHECK(run({"show", photo}).out == photo + "\n");  // standard output is no terminal
+    const Result blocks = run({"show", photo, "--graphics", "blocks", "--width", "6"});
+    CHECK(blocks.code == 0);
+    std::size_t cells = 0, lines = 0;
+    for (std::size_t at = 0; (at = blocks.out.find("▀", at)) != std::string::npos; ++at) ++cells;
+    for (const char c : blocks.out) lines += c == '\n';
+    CHECK(lines > 0);
+    CHECK(cells == 6 * lines);
+    CHECK(run({"show", photo, "--graphics", "kitty", "--width", "6"}).out.starts_with("\x1b_Ga=T,f=24,s=6,v="));
+    CHECK(run({"show", photo, "--graphics", "iterm"}).out.find("iVBORw0KGgo") != std::string::npos);  // base64 of a PNG
+    CHECK(not_refused(run({"show", SMOLVLM_TEST_DIR "/run.sh"}), "run.sh") == "");
+    CHECK(not_refused(run({"show"}), "PICTURE is missing") == "");
+}
+
+TEST_CASE("cli: convert writes a folder in another width that answers like the first") {
+    const testing::TempDir dir;
+    const std::string folder = dir / "half";
+    CHECK(run({"convert", "--model", model, "--output", folder, "--dtype", "f16"}).code == 0);
+    CHECK(run({"info", "--model", folder}).out.find("F16") != std::string::npos);
+    const Words question{"generate", "--prompt", "Hello", "--max-new-tokens", "3"};
+    CHECK(run(question + Words{"--model", folder}).out == run(question + Words{"--model", model}).out);
+    CHECK(not_refused(run({"convert", "--model", model, "--output", folder}), "the folder is not empty") == "");
+    CHECK(not_refused(run({"convert", "--model", model}), "--output is missing") == "");
+}
