@@ -228,7 +228,7 @@ TEST_CASE("finding 5: wrong options are errors that list the right ones") {
     CHECK(refused("run", "--output is missing") == "");
     CHECK(refused("run --output " + dir / "x" + " --arm spring",
                   "--arm is \"spring\", expected one of learned, string, none, filler, learned-all, string-all") == "");
-    CHECK(refused("run --output " + dir / "x" + " --size huge", "--size is \"huge\", expected one of small, large") ==
+    CHECK(refused("run --output " + dir / "x" + " --size huge", "--size is \"huge\", expected one of large, small") ==
           "");
     CHECK(refused("run --output " + dir / "x" + " --grid 5", "expected a whole number from 2 to 4") == "");
     CHECK(refused("run --outptu x", "did you mean --output?") == "");

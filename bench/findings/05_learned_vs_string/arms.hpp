@@ -38,14 +38,16 @@ inline constexpr std::array<Arm, 6> arms{{
 struct Size {
     std::string_view name, title;
     Index vision_width, vision_ffn, text_width, text_ffn, heads;
+    Index steps;  // on grids: the narrow model learns more slowly
+    double lr;
 };
 
 inline constexpr std::array<Size, 2> sizes{{
-    {"small", "0.1 M parameters", 40, 80, 56, 112, 4},
-    {"large", "0.3 M parameters", 64, 192, 96, 192, 4},
+    {"large", "0.3 M parameters", 64, 192, 96, 192, 4, 1000, 1e-3},
+    {"small", "0.1 M parameters", 40, 80, 56, 112, 4, 2000, 2e-3},
 }};
 /// For --quick: it learns nothing.
-inline constexpr Size quick_size{"quick", "quick: machinery only", 16, 16, 16, 16, 2};
+inline constexpr Size quick_size{"quick", "quick: machinery only", 16, 16, 16, 16, 2, 12, 1e-3};
 
 /// By name, or an error that lists the names.
 template <class Things>
@@ -56,6 +58,10 @@ const auto& by_name(const Things& things, std::string_view name, std::string_vie
         names += (names.empty() ? "" : ", ") + std::string(thing.name);
     }
     smolvlm::fail<smolvlm::ValueError>(flag, " is \"", name, "\", expected one of ", names);
+}
+
+inline const Size& size_named(std::string_view name) {
+    return name == quick_size.name ? quick_size : by_name(sizes, name, "size");
 }
 
 inline constexpr std::int32_t image_id = 4;

@@ -118,8 +118,8 @@ inline std::string draw_figure(const std::string& title, const std::string& subt
         const Axis x_a = across(0, 0, last), x_b = across(1, 0, last);
         const Axis x_c = across(2, 0, static_cast<double>(arms.size()));
         svg += frame(size + ": training loss", x_a, loss, true);
-        svg += frame("exact answers; dotted: right character, wrong place", x_b, share, true);
-        svg += frame("exact answers at the end, seed by seed", x_c, share, false);
+        svg += frame("exact answers; dots: wrong place", x_b, share, true);
+        svg += frame("exact answers at the end, by seed", x_c, share, false);
         for (std::size_t i = 0; i < arms.size(); ++i) {
             const auto found = by_arm.find(std::string(arms[i].name));
             if (found == by_arm.end() || found->second.empty()) continue;

@@ -31,8 +31,6 @@ struct Experiment {
     Index seeds = 5;
     bool quick = false;
 
-    const Size& size(const std::string& name) const { return quick ? quick_size : by_name(sizes, name, "--size"); }
-
     /// All arms of the first seed, then of the second: whatever is done can be compared.
     std::vector<RunName> runs() const {
         std::vector<RunName> all;
@@ -52,7 +50,7 @@ struct Experiment {
 /// In a process of its own: 0 done, 2 failed, 3 interrupted.
 int run_in_child(const Experiment& experiment, const RunName& run) {
     try {
-        return train_run(run, experiment.size(run.size), experiment.settings, experiment.files) ? 0 : 3;
+        return train_run(run, experiment.settings, experiment.files) ? 0 : 3;
     } catch (const std::exception& error) {
         cli::report_error(run.text() + ": " + error.what());
         return 2;
@@ -134,14 +132,14 @@ int run(const Words& words) {
     arguments.toggle("--report", report_only, "train nothing, report what is finished");
     arguments.toggle("--quick", experiment.quick, "tiny models that learn nothing, in seconds: machinery only");
     arguments.section("Training");
-    arguments.integer("--steps", settings.steps, Index(1), Index(1000000), join("on grids; default ", settings.steps));
+    arguments.integer("--steps", settings.steps, Index(1), Index(1000000), "on grids; default 1000, small: 2000");
     arguments.integer("--single-steps", settings.single_steps, Index(1), Index(1000000),
                       join("on single tiles before; default ", settings.single_steps));
     arguments.integer("--grid", settings.most_side, Index(2), Index(4),
                       "most rows and columns; default 3; held-out pictures have 2 at least");
     arguments.integer("--questions", settings.questions, Index(1), Index(100), "a picture; default 8");
     arguments.integer("--batch", settings.batch, Index(1), Index(4096), "pictures a step; default 16");
-    arguments.real("--lr", settings.lr, 0, 1, true, "learning rate; default 0.001");
+    arguments.real("--lr", settings.lr, 0, 1, true, "learning rate; default 0.001, small: 0.002");
     if (!arguments.parse(words)) return cli::print(arguments.help()), 0;
     SMOLVLM_CHECK(!experiment.files.output.empty(), ValueError,
                   "--output is missing, expected a folder for the results");
@@ -156,7 +154,6 @@ int run(const Words& words) {
     if (experiment.quick) {
         experiment.size_names = {std::string(quick_size.name)};
         if (!arguments.given("--seeds")) experiment.seeds = 2;
-        if (!arguments.given("--steps")) settings.steps = 12;
         if (!arguments.given("--single-steps")) settings.single_steps = 6;
         if (!arguments.given("--batch")) settings.batch = 2;
         settings.single_batch = 4;

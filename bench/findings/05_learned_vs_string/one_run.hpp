@@ -15,11 +15,18 @@ namespace finding {
 using smolvlm::ValueError;
 
 struct Settings {
-    Index steps = 1000, batch = 16, eval_every = 50;
+    Index steps = 0;  // 0: as many as the size wants
+    double lr = 0;    // 0: the size's
+    Index batch = 16, eval_every = 50;
     Index single_steps = 800, single_batch = 64;
     Index most_side = 3, questions = 8, held_out = 64;
-    double lr = 1e-3;
 
+    Settings of(const Size& size) const {
+        Settings settings = *this;
+        if (steps == 0) settings.steps = size.steps;
+        if (lr == 0) settings.lr = size.lr;
+        return settings;
+    }
     /// As the first line of every file of scores, so that results of different settings are never mixed.
     std::string line() const {
         return smolvlm::join("# steps ", steps, ", batch ", batch, ", single tiles ", single_steps, " x ", single_batch,
@@ -119,7 +126,9 @@ struct Files {
 inline RunName single_run(const RunName& run) { return {"single", run.size, run.seed}; }
 
 /// Trains and writes the file of scores. False: interrupted, and nothing was written.
-inline bool train_run(const RunName& run, const Size& size, const Settings& settings, const Files& files) {
+inline bool train_run(const RunName& run, const Settings& wanted, const Files& files) {
+    const Size& size = size_named(run.size);
+    const Settings settings = wanted.of(size);
     const bool single = run.arm == "single";
     const Arm& arm = single ? arms.front() : by_name(arms, run.arm, "arm");
     const auto seed = static_cast<std::uint64_t>(run.seed);
@@ -190,7 +199,8 @@ inline bool train_run(const RunName& run, const Size& size, const Settings& sett
 }
 
 /// The points of a finished run; nothing when it is not finished. Throws ValueError when it was made otherwise.
-inline std::vector<Point> read_scores(const RunName& run, const Settings& settings, const Files& files) {
+inline std::vector<Point> read_scores(const RunName& run, const Settings& wanted, const Files& files) {
+    const Settings settings = wanted.of(size_named(run.size));
     const std::string path = files.scores(run);
     if (!std::filesystem::exists(path)) return {};
     const std::string text = smolvlm::read_text_file(path, 1 << 20), head = settings.line() + std::string(point_header);

@@ -66,10 +66,10 @@ inline std::string compare(const Finished& finished, const std::string& a, const
 }
 
 /// As the figure wants them.
-inline std::vector<std::pair<std::string, std::map<std::string, Runs>>> by_title(const Finished& finished, bool quick) {
+inline std::vector<std::pair<std::string, std::map<std::string, Runs>>> by_title(const Finished& finished) {
     std::vector<std::pair<std::string, std::map<std::string, Runs>>> out;
     for (const auto& [size, by_arm] : finished) {
-        out.emplace_back((quick ? quick_size : by_name(sizes, size, "size")).title, std::map<std::string, Runs>());
+        out.emplace_back(size_named(size).title, std::map<std::string, Runs>());
         for (const auto& [arm, by_seed] : by_arm)
             for (const auto& [seed, points] : by_seed) out.back().second[arm].push_back(points);
     }
@@ -100,7 +100,7 @@ inline std::string table_row(const Arm& arm, const std::map<Index, std::vector<P
 }
 
 /// summary.md
-inline std::string summarize(const Finished& finished, const Settings& settings, bool quick) {
+inline std::string summarize(const Finished& finished, const Settings& wanted) {
     std::string text = R"(Shares of exact answers on held-out pictures: mean over seeds (lowest to highest).
 
 * half: the step at which half of the answers are exact, seed by seed (-: never).
@@ -110,9 +110,10 @@ inline std::string summarize(const Finished& finished, const Settings& settings,
 * same time: exact answers within the training time that "learned" takes in all.
 )";
     for (const auto& [size, by_arm] : finished) {
-        const Size& shape = quick ? quick_size : by_name(sizes, size, "size");
-        text += smolvlm::join("\n## ", size, ": ", shape.title, "\n\n| arm | tokens before a tile | seeds | exact @",
-                              settings.steps / 2, " | @", settings.steps * 3 / 4, " | @", settings.steps,
+        const Settings settings = wanted.of(size_named(size));
+        text += smolvlm::join("\n## ", size, ": ", size_named(size).title, "\n\nSettings: ", settings.line().substr(2),
+                              "\n| arm | tokens before a tile | seeds | exact @", settings.steps / 2, " | @",
+                              settings.steps * 3 / 4, " | @", settings.steps,
                               " | mean over all evaluations | half | plateau | wrong place | ms/step | same time |\n",
                               "|---|---|---|---|---|---|---|---|---|---|---|---|\n");
         const auto learned = by_arm.find("learned");
@@ -138,8 +139,7 @@ it cannot be below 0.0625, with 10 not below 0.002.
 inline void write_report(const std::vector<RunName>& runs, const Settings& settings, const Files& files, bool quick) {
     const std::string mark =
         quick ? "quick: machinery only. These models learn nothing; the numbers mean nothing.\n" : "";
-    std::string csv =
-        settings.line() + (quick ? "# " + mark : "") + "arm,size,seed," + std::string(point_header) + '\n';
+    std::string csv;
     Finished finished;
     double seconds = 0;
     std::size_t count = 0;
@@ -157,12 +157,14 @@ inline void write_report(const std::vector<RunName>& runs, const Settings& setti
     const std::string subtitle =
         smolvlm::join("Held-out pictures of 2 to ", settings.most_side, " rows and columns of tiles; the loss counts ",
                       "answers alone unless said; ", done);
-    detail::write_file(files.output + "/results.csv", csv);
+    std::string head = quick ? "# " + mark : "";
+    for (const auto& [size, by_arm] : finished)
+        head += smolvlm::join("# ", size, ": ", settings.of(size_named(size)).line().substr(2));
+    detail::write_file(files.output + "/results.csv", head + "arm,size,seed," + std::string(point_header) + '\n' + csv);
     detail::write_file(files.output + "/summary.md",
                        smolvlm::join("# Results\n\n", mark, done, ", ", detail::format("%.2f", seconds / 3600),
-                                     " processor hours of training. Settings: ", settings.line().substr(2), '\n',
-                                     summarize(finished, settings, quick)));
-    detail::write_file(files.output + "/figure.svg", draw_figure(title, subtitle, by_title(finished, quick)));
+                                     " processor hours of training.\n\n", summarize(finished, settings)));
+    detail::write_file(files.output + "/figure.svg", draw_figure(title, subtitle, by_title(finished)));
 }
 
 }  // namespace finding
