@@ -17,7 +17,8 @@ for argument in "$@"; do
     esac
 done
 
-packages='g++ cmake make libeigen3-dev nlohmann-json3-dev doctest-dev libstb-dev'
+packages='g++ cmake make libeigen3-dev nlohmann-json3-dev doctest-dev libstb-dev
+    fonts-dejavu-core fonts-freefont-ttf fonts-open-sans fonts-roboto-unhinted'
 [ $long = OFF ] || packages="$packages clang"
 . tests/support/install.sh
 install_packages $packages

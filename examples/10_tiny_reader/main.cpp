@@ -1,12 +1,11 @@
-// The tiny reader, from nothing to its score: pictures of printed text, drawn without end; a SmolVLM that learns to read
-// them; how many of its answers are exact. examples/tiny-reader/ holds the model and the settings of its training.
+// The tiny reader, from nothing to its score: pictures of printed text, drawn without end; a SmolVLM that learns to
+// read them; how many of its answers are exact. examples/tiny-reader/ holds the model and the settings of its training.
 //
 //     10_tiny_reader draw KIND FOLDER               pictures and their questions, to look at or to train on elsewhere
 //     10_tiny_reader train --config RUN.json        "data" may be a kind of picture: "ticket.scene"
 //     10_tiny_reader score MODEL                    exact answers by kind of question, fonts trained on and held out
 
 #include <map>
-
 #include <smolvlm/data/jsonl.hpp>
 #include <smolvlm/image/load_stb.hpp>
 #include <smolvlm/image/save_png.hpp>
@@ -33,11 +32,13 @@ struct SceneFlags {
 
     void declare(Arguments& arguments) {
         arguments.text("--photo", "F", photo, "what signs stand before; default " + photo);
-        arguments.integer("--seed", seed, Index(0), Index(1) << 40, "other pictures; 1 is what training sees; default 2");
+        arguments.integer("--seed", seed, Index(0), Index(1) << 40,
+                          "other pictures; 1 is what training sees; default 2");
         arguments.real("--scale", scale, 0.5, 16, false, "picture pixels to one of the model's; default 1");
     }
     std::shared_ptr<const Scenes> open(const std::string& kind, bool held_out = false) const {
-        const auto fonts = printed_text::find_fonts(held_out ? printed_text::held_out_fonts : printed_text::trained_fonts);
+        const auto fonts =
+            printed_text::find_fonts(held_out ? printed_text::held_out_fonts : printed_text::trained_fonts);
         return std::make_shared<const Scenes>(kind, fonts, std::vector{load_image(photo)},
                                               static_cast<std::uint64_t>(seed), scale);
     }
@@ -78,6 +79,7 @@ int draw(const Words& words) {
     arguments.toggle("--held-out", held_out, "in the font that is never trained on");
     if (!arguments.parse(words)) return cli::print(arguments.help()), 0;
     write_chats(*flags.open(kind, held_out), kind, count, folder);
+    cli::print(join(count, " pictures, and what is asked about them in ", folder, "/chats.jsonl\n"));
     return 0;
 }
 
@@ -86,8 +88,11 @@ int train(const Words& words) {
     flags.seed = 1;
     std::string config;
     bool resume = false;
-    Arguments arguments("train", "Trains as smolvlm train does, on pictures that are drawn as they are needed: a data path KIND.scene\n"
-                                 "stands for an endless file of that kind, one of " + Scenes::list_of_kinds() + ".");
+    Arguments arguments(
+        "train",
+        "Trains as smolvlm train does, on pictures that are drawn as they are needed: a data path KIND.scene\n"
+        "stands for an endless file of that kind, one of " +
+            Scenes::list_of_kinds() + ".");
     arguments.text("--config", "RUN.json", config, "the configuration; smolvlm train --help explains its keys");
     arguments.toggle("--resume", resume, "go on from the newest checkpoint in the output folder");
     flags.declare(arguments);
@@ -153,7 +158,8 @@ int score(const Words& words) {
     Index pictures = 200;
     Words kinds;
     bool show = false;
-    Arguments arguments("score", "Asks a model about pictures that it has never seen and counts the answers that are exact.");
+    Arguments arguments("score",
+                        "Asks a model about pictures that it has never seen and counts the answers that are exact.");
     arguments.positional("MODEL", model.model, "the folder of the model");
     arguments.list("--kind", "KIND", kinds, "only these; one of " + Scenes::list_of_kinds());
     arguments.integer("--pictures", pictures, Index(1), Index(1000000), "of every kind; default 200");
@@ -186,6 +192,4 @@ constexpr cli::Command commands[] = {
     {"score", "how many of a model's answers are exact", score},
 };
 
-int main(int count, char** arguments) {
-    return cli::run_program("10_tiny_reader", commands, count, arguments);
-}
+int main(int count, char** arguments) { return cli::run_program("10_tiny_reader", commands, count, arguments); }

@@ -6,11 +6,10 @@
 #include <fstream>
 #include <map>
 #include <memory>
+#include <smolvlm/core/error.hpp>
 #include <string>
 #include <string_view>
 #include <vector>
-
-#include <smolvlm/core/error.hpp>
 
 #define STB_TRUETYPE_IMPLEMENTATION
 #define STBTT_STATIC
@@ -24,8 +23,9 @@ public:
         std::ifstream file(path, std::ios::binary);
         bytes_.assign(std::istreambuf_iterator<char>(file), {});
         const auto* const data = reinterpret_cast<const unsigned char*>(bytes_.data());
-        SMOLVLM_CHECK(bytes_.size() > 64 && stbtt_InitFont(&info_, data, stbtt_GetFontOffsetForIndex(data, 0)),
-                      FormatError, path, ": is no TrueType font that can be read");
+        const int offset = bytes_.size() > 64 ? stbtt_GetFontOffsetForIndex(data, 0) : -1;  // -1: not a font at all
+        SMOLVLM_CHECK(offset >= 0 && stbtt_InitFont(&info_, data, offset), FormatError, path,
+                      ": is no TrueType font that can be read");
         int box[4];
         stbtt_GetCodepointBox(&info_, 'H', &box[0], &box[1], &box[2], &box[3]);
         cap_height_ = static_cast<double>(box[3]);

@@ -9,7 +9,6 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
-
 #include <smolvlm/core/random.hpp>
 #include <smolvlm/image/image.hpp>
 
@@ -38,12 +37,12 @@ const T& pick(Random& random, const std::vector<T>& items) {
 struct Look {
     Colour paper{1, 1, 1}, shade{1, 1, 1};  // a gradient from one to the other
     Colour ink{0, 0, 0};
-    double direction = 0;   // of the gradient, in radians
-    double angle = 0;       // of the page, in radians
-    double noise = 0;       // standard deviation of every byte, as a fraction of white
+    double direction = 0;          // of the gradient, in radians
+    double angle = 0;              // of the page, in radians
+    double noise = 0;              // standard deviation of every byte, as a fraction of white
     const Image* photo = nullptr;  // behind the ink instead of paper, from the point (photo_x, photo_y)
     Index photo_x = 0, photo_y = 0;
-    double photo_step = 1;  // pixels of the photo to one of the picture
+    double photo_step = 1;                   // pixels of the photo to one of the picture
     float photo_black = 0, photo_white = 1;  // what its darkest and brightest become
 };
 
@@ -56,7 +55,8 @@ public:
     };
 
     Page(double width, double height, double scale = 1)
-        : scale_(scale), columns_(static_cast<Index>(std::lround(width * scale * oversampling))),
+        : scale_(scale),
+          columns_(static_cast<Index>(std::lround(width * scale * oversampling))),
           rows_(static_cast<Index>(std::lround(height * scale * oversampling))),
           ink_(static_cast<std::size_t>(columns_ * rows_)) {}
 
@@ -109,7 +109,8 @@ public:
     Image print(const Look& look, Random& random) const {
         const Index width = columns_ / oversampling, height = rows_ / oversampling;
         Image picture(width, height);
-        const auto across = static_cast<float>(std::cos(look.direction)), down = static_cast<float>(std::sin(look.direction));
+        const auto across = static_cast<float>(std::cos(look.direction)),
+                   down = static_cast<float>(std::sin(look.direction));
         const double c = std::cos(look.angle), s = std::sin(look.angle);
         const double middle_x = static_cast<double>(width) / 2, middle_y = static_cast<double>(height) / 2;
         for (Index y = 0; y < height; ++y) {
@@ -119,7 +120,8 @@ public:
                     const double dx = static_cast<double>(x) + (sample % 2 ? 0.75 : 0.25) - middle_x;
                     const double dy = static_cast<double>(y) + (sample / 2 ? 0.75 : 0.25) - middle_y;
                     coverage += ink_at((c * dx + s * dy + middle_x) * oversampling,
-                                       (c * dy - s * dx + middle_y) * oversampling) / 4;
+                                       (c * dy - s * dx + middle_y) * oversampling) /
+                                4;
                 }
                 const float fx = static_cast<float>(x) / static_cast<float>(width) - 0.5f;
                 const float fy = static_cast<float>(y) / static_cast<float>(height) - 0.5f;
@@ -160,8 +162,8 @@ private:
     static float photo_at(const Look& look, int channel, Index x, Index y) {
         const auto column = look.photo_x + static_cast<Index>(static_cast<double>(x) * look.photo_step);
         const auto row = look.photo_y + static_cast<Index>(static_cast<double>(y) * look.photo_step);
-        const float value = static_cast<float>(
-            look.photo->row(channel, row % look.photo->height())[column % look.photo->width()]);
+        const float value =
+            static_cast<float>(look.photo->row(channel, row % look.photo->height())[column % look.photo->width()]);
         return look.photo_black + (look.photo_white - look.photo_black) * value / 255.0f;
     }
     /// About N(0, 1) from one draw: the sum of four bytes.

@@ -3,7 +3,7 @@
 /// (kind, fonts, seed, i).
 ///
 ///     kind       pixels    tiles        what it shows
-///     frame      64x64     one frame    1 to 3 lines of up to 8 characters; also asks what each image token shows
+///     frame      64x64     one frame    1 to 3 lines of up to 7 characters; also asks what each image token shows
 ///     easy       64x64     one frame    the same in one font, white on black, straight and clean
 ///     label      192x192   3x3+global   1 or 2 large lines, for the global frame
 ///     sign       192x192   3x3+global   the same on a photo
@@ -14,47 +14,25 @@
 ///     blank      up to 3x3 tiles        no text, or questions that have nothing to do with it
 ///     all                               the seven above in turn, by weight
 ///
-/// The model's frames are 64 pixels; lengths below are those pixels. Capitals and digits only; codes leave out I, O and
-/// Q, which look like 1 and 0.
+/// The model's frames are 64 pixels; lengths below are those pixels. Capitals and digits only.
 
 #include <array>
+#include <smolvlm/data/sample_source.hpp>
 #include <string>
 #include <utility>
 
-#include <smolvlm/data/sample_source.hpp>
-
-#include "page.hpp"
+#include "looks.hpp"
+#include "texts.hpp"
 
 namespace printed_text {
 
 inline const std::vector<std::string> trained_fonts{
-    "DejaVuSans",   "DejaVuSans-Bold", "DejaVuSansMono", "DejaVuSansMono-Bold", "DejaVuSerif",
-    "DejaVuSerif-Bold", "FreeSans",    "FreeSansBold",   "OpenSans-Semibold",   "OpenSans-CondBold"};
+    "DejaVuSans",       "DejaVuSans-Bold", "DejaVuSansMono", "DejaVuSansMono-Bold", "DejaVuSerif",
+    "DejaVuSerif-Bold", "FreeSans",        "FreeSansBold",   "OpenSans-Semibold",   "OpenSans-CondBold"};
 inline const std::vector<std::string> held_out_fonts{"Roboto-Medium"};
 
 inline const std::vector<std::string> scene_kinds{"frame",  "easy",   "label",   "sign",  "display",
                                                   "serial", "ticket", "receipt", "blank", "all"};
-
-inline const std::vector<std::string> shops{"CAFE", "MARKET", "BAKERY", "KIOSK", "GARDEN", "BOOKS", "TOOLS", "HOTEL"};
-inline const std::vector<std::string> goods{"TEA",   "COFFEE", "MILK",  "BREAD", "APPLE", "CAKE",  "SOUP",  "RICE",
-                                            "EGGS",  "JUICE",  "SALAD", "PASTA", "WATER", "LEMON", "HONEY", "CHEESE",
-                                            "BUTTER", "PIZZA", "SUGAR", "FISH",  "BEANS", "CORN",  "SALT",  "PLUM"};
-inline const std::vector<std::string> words{
-    "OPEN",  "EXIT",  "STOP",   "SALE",  "HELLO", "WELCOME", "TAXI",   "BUS",   "PARK",  "NORTH", "SOUTH", "EAST",
-    "WEST",  "LEFT",  "RIGHT",  "UP",    "DOWN",  "GATE",    "ROOM",   "FLOOR", "DOOR",  "KEY",   "BOX",   "FRAGILE",
-    "FIRE",  "WATER", "POWER",  "LIGHT", "RED",   "GREEN",   "BLUE",   "BLACK", "WHITE", "GOLD",  "SILVER", "STAR",
-    "MOON",  "SUN",   "RIVER",  "LAKE",  "FOREST", "BRIDGE", "STREET", "SCHOOL", "BANK", "POST",  "MUSIC", "FILM",
-    "GAME",  "BOOK",  "PAPER",  "PENCIL", "TABLE", "CHAIR",  "WINDOW", "GLASS", "STONE", "WOOD",  "IRON",  "SALT",
-    "MONDAY", "FRIDAY", "JUNE", "MAY",   "SPRING", "SUMMER", "AUTUMN", "WINTER", "ZERO", "FIVE",  "SEVEN", "QUIET"};
-
-/// What the model says when there is nothing to read, and when it is asked for something else.
-inline constexpr const char* no_text = "There is no text.";
-inline constexpr const char* only_reads = "I only read text.";
-inline const std::vector<std::string> other_questions{
-    "What is this?", "Describe the image.", "Can you describe this image?", "What color is it?", "Who are you?",
-    "What is the capital of France?", "How many people are there?", "Is there a cat?", "Hello!", "Tell me a joke.",
-    "What can you do?", "Why is the sky blue?", "Write a poem.", "Where was this taken?", "What do you see?",
-    "Is it day or night?", "Translate this to German.", "What happens next?", "How old are you?", "Summarize the picture."};
 
 /// Text of a picture with what is asked about it.
 struct Scene {
@@ -68,10 +46,14 @@ public:
     /// photos: behind signs. scale: picture pixels to one of the model's. most_questions: in one conversation.
     Scenes(std::string kind, Fonts fonts, std::vector<Image> photos, std::uint64_t seed, double scale = 1,
            Index most_questions = 8)
-        : kind_(std::move(kind)), fonts_(std::move(fonts)), photos_(std::move(photos)), seed_(seed), scale_(scale),
+        : kind_(std::move(kind)),
+          fonts_(std::move(fonts)),
+          photos_(std::move(photos)),
+          seed_(seed),
+          scale_(scale),
           most_questions_(most_questions) {
-        SMOLVLM_CHECK(std::ranges::count(scene_kinds, kind_) == 1, ValueError, "scenes: \"", kind_,
-                      "\" is not one of ", list_of_kinds());
+        SMOLVLM_CHECK(std::ranges::count(scene_kinds, kind_) == 1, ValueError, "scenes: \"", kind_, "\" is not one of ",
+                      list_of_kinds());
     }
     static std::string list_of_kinds() {
         std::string list;
@@ -122,33 +104,6 @@ private:
         return scene;
     }
 
-    // ---- what is written
-
-    static std::string code(Random& random, Index least, Index most) {
-        static constexpr std::string_view letters = "0123456789ABCDEFGHJKLMNPRSTUVWXYZ";
-        std::string text;
-        for (Index n = one_of(random, least, most); n > 0; --n) text += letters[random.below(letters.size())];
-        return text;
-    }
-    static std::string number(Random& random, Index least, Index most) {
-        std::string text;
-        for (Index n = one_of(random, least, most); n > 0; --n) text += static_cast<char>('0' + random.below(10));
-        return text;
-    }
-    static std::string price(Index cents) {
-        const std::string rest = std::to_string(cents % 100);
-        return std::to_string(cents / 100) + (rest.size() < 2 ? ".0" : ".") + rest;
-    }
-    static std::string any_text(Random& random, Index longest) {
-        const double u = random.uniform();
-        if (u < 0.55) return code(random, 1, longest);
-        if (u < 0.7) return number(random, 1, longest);
-        if (u < 0.8) return price(one_of(random, 50, 9999));
-        for (;;)
-            if (const std::string& word = pick(random, chance(random, 0.7) ? words : goods);
-                static_cast<Index>(word.size()) <= longest)
-                return word;
-    }
     const Font& font(Random& random) const { return kind_ == "easy" ? *fonts_.front() : *pick(random, fonts_); }
 
     // ---- scenes
@@ -157,11 +112,11 @@ private:
     Scene lines(Random& random, double edge, Index most) const {
         Scene scene{Page(edge, edge, scale_), {}, {}};
         const Index count = one_of(random, 1, most);
-        const double share = edge / static_cast<double>(count), least = 6.8 * edge / tile, room = 0.92 * edge;
+        const double share = edge / static_cast<double>(count), least = 7.2 * edge / tile, room = 0.92 * edge;
         std::vector<std::string> texts;
         for (Index line = 0; line < count;) {
             const Font& letters = font(random);
-            const std::string text = any_text(random, 8);
+            const std::string text = any_text(random, 7);
             const double largest = std::min({0.62 * share, 0.42 * edge, room / letters.width(text)});
             if (largest < least) continue;
             const double cap = between(random, std::max(least, 0.65 * largest), largest);
@@ -179,9 +134,12 @@ private:
         const bool wide = chance(random, 0.5);
         Scene scene{wide ? Page(3 * tile, tile, scale_) : Page(3 * tile, 3 * tile, scale_), {}, {}};
         const std::string digits = wide ? number(random, 6, 6) : number(random, 1, 5);
-        const double pitch = wide ? tile / 2 : 3 * tile * between(random, 0.8, 0.94) / std::max<double>(3, static_cast<double>(digits.size()));
+        const double pitch =
+            wide ? tile / 2
+                 : 3 * tile * between(random, 0.8, 0.94) / std::max<double>(3, static_cast<double>(digits.size()));
         const double height = wide ? between(random, 26, 44) : std::min(1.7 * pitch, between(random, 60, 110));
-        scene.page.write_segments(digits, height, 1.5 * tile, (wide ? 0.5 : 1.5) * tile + between(random, -4, 4), pitch);
+        scene.page.write_segments(digits, height, 1.5 * tile, (wide ? 0.5 : 1.5) * tile + between(random, -4, 4),
+                                  pitch);
         scene.questions = {{chance(random, 0.5) ? "What number is shown?" : "Read all the text.", digits}};
         return scene;
     }
@@ -193,7 +151,8 @@ private:
         const double cap = between(random, 9, 13), y = tile / 2 + between(random, -8, 8);
         for (Index group = 0; group < 3; ++group) {
             const std::string text = code(random, 5, 5);
-            scene.page.write(letters, text, std::min(cap, 11.5 / (letters.width("W"))), (static_cast<double>(group) + 0.5) * tile, y, 11.8);
+            scene.page.write(letters, text, std::min(cap, 11.5 / (letters.width("W"))),
+                             (static_cast<double>(group) + 0.5) * tile, y, 11.8);
             all += (group ? " " : "") + text;
         }
         scene.questions = {{chance(random, 0.5) ? "What is the serial number?" : "Read all the text.", all}};
@@ -213,7 +172,8 @@ private:
                 const double largest = std::min(24.0, 50 / letters.width(text));
                 const double cap = between(random, std::max(8.0, 0.6 * largest), largest);
                 const double slack_x = (56 - letters.width(text) * cap) / 2, slack_y = (50 - cap) / 2;
-                scene.page.write(letters, text, cap, (static_cast<double>(col) + 0.5) * tile + between(random, -slack_x, slack_x),
+                scene.page.write(letters, text, cap,
+                                 (static_cast<double>(col) + 0.5) * tile + between(random, -slack_x, slack_x),
                                  (static_cast<double>(row) + 0.5) * tile + between(random, -slack_y, slack_y));
                 texts.push_back(text);
             }
@@ -221,7 +181,8 @@ private:
             for (Index row = 1; row < rows; ++row)
                 scene.page.fill(0, tile * static_cast<double>(row) - 0.5, width, tile * static_cast<double>(row) + 0.5);
             for (Index col = 1; col < cols; ++col)
-                scene.page.fill(tile * static_cast<double>(col) - 0.5, 0, tile * static_cast<double>(col) + 0.5, height);
+                scene.page.fill(tile * static_cast<double>(col) - 0.5, 0, tile * static_cast<double>(col) + 0.5,
+                                height);
         }
 
         std::string all;
@@ -306,7 +267,8 @@ private:
     }
     /// All of it, and nothing else: an answer must not be found in the answers before it.
     static void ask_for(Scene& scene, const std::string& all) { scene.questions = {{"Read all the text.", all}}; }
-    /// The sixteen image tokens of a frame, and the character in the middle of each: what teaches the tower its letters.
+    /// The sixteen image tokens of a frame, and the character in the middle of each: what teaches the tower its
+    /// letters.
     static void ask_for_map(Scene& scene) {
         std::string map;
         for (int row = 0; row < 4; ++row)
@@ -315,7 +277,8 @@ private:
                 char nearest = '_';
                 double least = 6;
                 for (const Page::Glyph& g : scene.page.glyphs()) {
-                    const double dx = std::max({g.left - x, x - g.right, 0.0}), dy = std::max({g.top - y, y - g.bottom, 0.0});
+                    const double dx = std::max({g.left - x, x - g.right, 0.0}),
+                                 dy = std::max({g.top - y, y - g.bottom, 0.0});
                     if (const double far = std::max(dx, dy); far < least) least = far, nearest = g.character;
                 }
                 map += nearest;
@@ -323,48 +286,13 @@ private:
         scene.questions = {{"Map the characters.", map}};
     }
 
-    // ---- how it looks
-
-    static float brightness(const Colour& c) { return 0.3f * c[0] + 0.59f * c[1] + 0.11f * c[2]; }
-
     Look look(Random& random, const std::string& kind) const {
-        Look look;
-        const auto colour = [&](double least, double most) {
-            Colour c;
-            for (float& part : c) part = static_cast<float>(between(random, least, most));
-            return c;
-        };
-        if (kind == "sign" || (kind == "frame" && chance(random, 0.15))) {
-            look.photo = &pick(random, photos_);
-            look.photo_x = random.below(static_cast<std::uint32_t>(look.photo->width()));
-            look.photo_y = random.below(static_cast<std::uint32_t>(look.photo->height()));
-            look.photo_step = between(random, 0.3, 2.0) / scale_;
-            const bool dark = chance(random, 0.6);
-            look.photo_black = dark ? 0.0f : 0.65f;
-            look.photo_white = dark ? 0.45f : 1.0f;
-            look.ink = dark ? colour(0.8, 1) : colour(0, 0.2);
-        } else if (kind == "receipt") {
-            look.paper = look.shade = colour(0.8, 1);
-            look.ink = colour(0, 0.25);
-        } else if (kind == "display" || (kind == "frame" && chance(random, 0.1))) {
-            look.paper = look.shade = colour(0, 0.2);
-            look.ink = colour(0.1, 0.3);
-            look.ink[random.below(3)] = 1;
-            if (chance(random, 0.3)) look.ink = colour(0.85, 1);
-            if (brightness(look.ink) < 0.45f) look.ink[1] = 0.8f;
-        } else {
-            do {
-                look.paper = colour(0, 1);
-                look.ink = colour(0, 1);
-            } while (std::abs(brightness(look.paper) - brightness(look.ink)) < 0.45f);
-            look.shade = look.paper;
-            for (float& part : look.shade)
-                part = std::clamp(part + static_cast<float>(between(random, -0.12, 0.12)), 0.0f, 1.0f);
-        }
-        look.direction = between(random, 0, 6.28);
-        look.angle = between(random, -1, 1) * (kind == "frame" || kind == "label" || kind == "sign" ? 0.05 : 0.025);
-        look.noise = chance(random, 0.5) ? between(random, 0, 0.04) : 0;
-        return look;
+        const bool one_frame = kind == "frame";
+        if (kind == "sign" || (one_frame && chance(random, 0.15)))
+            return photographed(on_photo(random, pick(random, photos_), scale_), random, 0.05);
+        if (kind == "display" || (one_frame && chance(random, 0.1))) return photographed(lit(random), random, 0.025);
+        if (kind == "receipt") return photographed(on_white_paper(random), random, 0.025);
+        return photographed(in_colours(random), random, one_frame || kind == "label" ? 0.05 : 0.025);
     }
 
     std::string kind_;
