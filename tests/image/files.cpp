@@ -167,6 +167,7 @@ TEST_CASE("picture files: what is no picture is refused in a sentence that names
     };
     CHECK(contains(refusal(""), "empty"));
     CHECK(contains(refusal("hello, world"), "no picture; expected a PNG, JPEG, GIF or BMP"));
+    CHECK(contains(testing::error_of([] { load_image("/dev/zero"); }), "/dev/zero: no picture; expected"));  // no end
     CHECK(contains(refusal(std::string_view("RIFF\1\0\0\0WEBPVP8 ", 16)), "a WebP picture"));
     CHECK(contains(refusal(std::string_view("II*\0\10\0\0\0", 8)), "a TIFF picture"));
     CHECK(contains(refusal(std::string_view("\0\0\0\34ftypavif", 12)), "an AVIF picture"));

@@ -16,14 +16,15 @@
 /// into namespace smolvlm::detail::stb, so that a program may use its own copy beside it and include this header in
 /// many files.
 
+#include <assert.h>
+#include <errno.h>
+#include <limits.h>
+
 #include <cstdarg>
 #include <cstddef>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
-#include <assert.h>
-#include <errno.h>
-#include <limits.h>
 #if defined(__SSE2__)
 #include <emmintrin.h>
 #endif
@@ -32,7 +33,6 @@
 #endif
 
 #include <memory>
-
 #include <smolvlm/image/bmp.hpp>
 #include <smolvlm/image/gif.hpp>
 #include <smolvlm/image/jpeg.hpp>
@@ -240,18 +240,23 @@ inline Image load_image_bytes(std::span<const std::uint8_t> bytes, const LoadOpt
     const detail::FileBytes file(bytes, name);
     SMOLVLM_CHECK(file.size() > 0, FormatError, name, ": the file is empty");
     SMOLVLM_CHECK(file.size() <= INT_MAX, FormatError, name, ": larger than 2 GiB: no picture is");
-    detail::Bitmap bitmap;
-    if (file.has(0, "\x89PNG\r\n\x1a\n"))
-        bitmap = detail::decode_png(file, options);
-    else if (file.has(0, "\xff\xd8\xff"))
-        bitmap = detail::decode_jpeg(file, options);
-    else if (file.has(0, "GIF87a") || file.has(0, "GIF89a"))
-        bitmap = detail::decode_gif(file, options.max_pixels);
-    else if (file.has(0, "BM"))
-        bitmap = detail::decode_bmp(file, options.max_pixels);
-    else
+    const auto decode = [&] {
+        using detail::PictureFormat;
+        switch (detail::picture_format(file)) {
+            case PictureFormat::png:
+                return detail::decode_png(file, options);
+            case PictureFormat::jpeg:
+                return detail::decode_jpeg(file, options);
+            case PictureFormat::gif:
+                return detail::decode_gif(file, options.max_pixels);
+            case PictureFormat::bmp:
+                return detail::decode_bmp(file, options.max_pixels);
+            case PictureFormat::none:
+                break;
+        }
         fail<FormatError>(name, ": ", detail::foreign_format(file), "; expected a PNG, JPEG, GIF or BMP file");
-    return detail::to_image(std::move(bitmap), options.alpha);
+    };
+    return detail::to_image(decode(), options.alpha);
 }
 
 /// The picture in a file.

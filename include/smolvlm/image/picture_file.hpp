@@ -5,11 +5,20 @@
 #include <cstdio>
 #include <cstring>
 #include <memory>
+#include <smolvlm/image/bytes.hpp>
 #include <vector>
 
-#include <smolvlm/image/bytes.hpp>
-
 namespace smolvlm::detail {
+
+enum class PictureFormat { png, jpeg, gif, bmp, none };
+
+inline PictureFormat picture_format(const FileBytes& file) {
+    if (file.has(0, "\x89PNG\r\n\x1a\n")) return PictureFormat::png;
+    if (file.has(0, "\xff\xd8\xff")) return PictureFormat::jpeg;
+    if (file.has(0, "GIF87a") || file.has(0, "GIF89a")) return PictureFormat::gif;
+    if (file.has(0, "BM")) return PictureFormat::bmp;
+    return PictureFormat::none;
+}
 
 /// The name of a picture format that is known but not read; for messages.
 inline std::string_view foreign_format(const FileBytes& file) {
@@ -24,7 +33,7 @@ inline std::string_view foreign_format(const FileBytes& file) {
     return "no picture";
 }
 
-/// The whole file; reading stops beyond `limit`, so that endless devices end, too.
+/// The whole file. Reading stops where the beginning is that of no picture, and beyond `limit`: devices may be endless.
 inline std::vector<std::uint8_t> read_picture_file(const std::string& path, std::size_t limit) {
     const std::unique_ptr<std::FILE, int (*)(std::FILE*)> file(std::fopen(path.c_str(), "rb"), std::fclose);
     SMOLVLM_CHECK(file, ValueError, path, ": cannot open the picture: ", std::strerror(errno));
@@ -35,6 +44,7 @@ inline std::vector<std::uint8_t> read_picture_file(const std::string& path, std:
         got = std::fread(bytes.data() + size, 1, bytes.size() - size, file.get());
         bytes.resize(size + got);
         SMOLVLM_CHECK(!std::ferror(file.get()), ValueError, path, ": cannot read the picture: ", std::strerror(errno));
+        if (picture_format(FileBytes(bytes, path)) == PictureFormat::none && bytes.size() >= 16) break;
         SMOLVLM_CHECK(bytes.size() <= limit, FormatError, path, ": larger than ", limit, " bytes: no picture is");
     }
     return bytes;
