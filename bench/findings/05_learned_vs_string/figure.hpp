@@ -141,7 +141,7 @@ inline std::string draw_figure(const std::string& title, const std::string& subt
                             coordinate(at + 5 * (static_cast<double>(n) - static_cast<double>(seeds.size() - 1) / 2)),
                             "\" cy=\"", coordinate(share(seeds[n].back().exact)), "\" r=\"3\" fill=\"", colour,
                             "\" fill-opacity=\"0.75\"/>\n");
-            svg += text(at, below + 17, "below", std::string(arms[i].name));
+            svg += text(at, below + (i % 2 ? 31 : 17), "below", std::string(arms[i].name));
         }
         above = below + row_gap;
     }
