@@ -57,6 +57,38 @@ TEST_CASE("tape: a diamond receives the sum of both ways, as often as it is used
         CHECK(gradients[0].flat()[i] == doctest::Approx(5 * gelu_tanh_derivative(x.value.flat()[i]) + 1));
 }
 
+TEST_CASE("tape: every leaf is told of once, complete, and before what lies below its first use has been visited") {
+    for (const bool checkpoints : {false, true}) {
+        Grad<Counting> be;
+        be.checkpoint_layers(checkpoints);
+        const auto x = be.watch(tensor(be.inner(), {1, 2}, {0.5, -1})), y = be.watch(tensor(be.inner(), {1, 2}, {1, 3}));
+        const auto unused = be.watch(tensor(be.inner(), {1, 2}, {7, 7}));
+        auto h = be.gelu_tanh(x);
+        for (int layer = 0; layer < 3; ++layer)
+            be.checkpoint(h, [](Grad<Counting>& inner, auto& t) { t = inner.gelu_tanh(t); });
+        be.add_to(h, y);  // the only use of y, after all of x
+        Counting::visits = 0;
+        const auto seed = tensor(be.inner(), {1, 2}, {1, 1});
+        std::vector<std::size_t> told;
+        std::vector<Index> when;
+        std::vector<double> values;
+        const auto gradients = be.tape().backward(be.inner(), h.node, seed, [&](std::size_t leaf, auto& gradient) {
+            told.push_back(leaf);
+            when.push_back(Counting::visits);
+            values.push_back(gradient.empty() ? 0.0 : gradient.flat()[1]);
+        });
+        REQUIRE(told.size() == 3);
+        const std::vector<std::size_t> in_order = checkpoints ? std::vector<std::size_t>{0, 1, 2}   // at the end
+                                                              : std::vector<std::size_t>{1, 0, 2};  // y first
+        CHECK(told == in_order);
+        CHECK(when == (checkpoints ? std::vector<Index>{4, 4, 4} : std::vector<Index>{0, 4, 4}));
+        for (std::size_t i = 0; i < 3; ++i)
+            CHECK(values[i] == (gradients[told[i]].empty() ? 0.0 : gradients[told[i]].flat()[1]));
+        CHECK(gradients[2].empty());
+        CHECK_FALSE(unused.empty());
+    }
+}
+
 TEST_CASE("tape: a gradient that was passed on is copied before anything is added to it") {
     // x and h share the gradient of x + h until h's own other use adds to one of them.
     G be;

@@ -176,9 +176,9 @@ public:
         }
         x.node = 0;
         if (parent.node == 0 && !skipped_) return;
-        x.node = tape_.push({parent}, [this, parent, input, dropouts, f](B&, const Inner& dy, Sinks) {
+        x.node = tape_.push_opaque({parent}, [this, parent, input, dropouts, f](B&, const Inner& dy, Sinks) {
             // The entries of f go on top of the tape, over one that hands their gradient on to x.
-            Tensor again{input, parent.node == 0 ? 0 : tape_.push({parent}, [](B&, const Inner& dx, Sinks d) {
+            Tensor again{input, parent.node == 0 ? 0 : tape_.push_opaque({parent}, [](B&, const Inner& dx, Sinks d) {
                              d.pass(0, dx);
                          })};
             const std::uint64_t later = std::exchange(dropouts_, dropouts);

@@ -67,6 +67,8 @@ public:
         std::span<const Parent> parents_;
     };
     using Vjp = std::function<void(B&, const Inner&, Sinks)>;
+    /// Told during backward that the gradient of a leaf is complete (empty: the loss does not depend on it).
+    using LeafDone = std::function<void(std::size_t leaf, Inner& gradient)>;
 
     NodeId new_leaf() { return -static_cast<NodeId>(++leaves_); }
     std::size_t leaves() const { return leaves_; }
@@ -82,16 +84,24 @@ public:
         return wanted ? push(std::move(parents), std::move(vjp)) : 0;
     }
     /// Adds an entry whatever its parents are: its vjp reaches parameters in its own way (checkpoint).
-    NodeId push(std::vector<Parent> parents, Vjp vjp) {
-        entries_.push_back({std::move(parents), std::move(vjp)});
-        return base_ + static_cast<NodeId>(entries_.size());
+    NodeId push_opaque(std::vector<Parent> parents, Vjp vjp) {
+        opaque_ = true;
+        return push(std::move(parents), std::move(vjp));
     }
 
-    /// Walks back from `node`, whose gradient is `seed`, and empties the tape.
-    Gradients<B> backward(B& be, NodeId node, Inner seed) {
+    /// Walks back from `node`, whose gradient is `seed`, and empties the tape. done, if given, is told of every leaf
+    /// once: as soon as nothing is left that could add to it, or at the end where the tape cannot know (checkpoint).
+    Gradients<B> backward(B& be, NodeId node, Inner seed, const LeafDone& done = {}) {
         check_alive(node);
         Gradients<B> gradients(leaves_);
         gradients_ = &gradients;
+        std::vector<std::vector<std::size_t>> first_uses(done ? entries_.size() : 0);  // entry -> leaves
+        std::vector<char> told(leaves_, 0);
+        if (done && !opaque_)
+            for (std::size_t e = 0; e < entries_.size(); ++e)
+                for (const Parent& parent : entries_[e].parents)
+                    if (parent.node < 0 && !std::exchange(told[leaf_of(parent.node)], 1))
+                        first_uses[e].push_back(leaf_of(parent.node));
         slots_.assign(entries_.size(), {});
         if (node != 0) slot(node) = std::move(seed);
         NodeId highest = base_ + static_cast<NodeId>(entries_.size());
@@ -100,12 +110,17 @@ public:
             Entry entry = std::move(entries_.back());
             const Inner dy = std::move(slots_[entries_.size() - 1]);
             entries_.pop_back();
-            if (dy.empty()) continue;
-            entry.vjp(be, dy, Sinks(be, *this, entry.parents));
+            const std::size_t place = entries_.size();
+            if (!dy.empty()) entry.vjp(be, dy, Sinks(be, *this, entry.parents));
             highest = std::max(highest, base_ + static_cast<NodeId>(entries_.size()));
+            if (place < first_uses.size())
+                for (const std::size_t leaf : first_uses[place]) done(leaf, gradients[leaf]);
         }
+        for (std::size_t leaf = 0; done && leaf < leaves_; ++leaf)
+            if (!told[leaf]) done(leaf, gradients[leaf]);
         slots_.clear();
         gradients_ = nullptr;
+        opaque_ = false;
         base_ = highest;
         return gradients;
     }
@@ -121,6 +136,7 @@ public:
         base_ += static_cast<NodeId>(entries_.size());
         entries_.clear();
         slots_.clear();
+        opaque_ = false;
     }
 
 private:
@@ -133,8 +149,13 @@ private:
         SMOLVLM_CHECK(node <= 0 || (node > base_ && node <= base_ + static_cast<NodeId>(entries_.size())), ValueError,
                       "autograd: a tensor of an earlier step is used; its tape has been walked already");
     }
+    NodeId push(std::vector<Parent> parents, Vjp vjp) {
+        entries_.push_back({std::move(parents), std::move(vjp)});
+        return base_ + static_cast<NodeId>(entries_.size());
+    }
+    static std::size_t leaf_of(NodeId node) { return static_cast<std::size_t>(-node - 1); }
     Inner& slot(NodeId node) {
-        if (node < 0) return (*gradients_)[static_cast<std::size_t>(-node - 1)];
+        if (node < 0) return (*gradients_)[leaf_of(node)];
         return slots_[static_cast<std::size_t>(node - base_ - 1)];
     }
 
@@ -142,6 +163,7 @@ private:
     std::vector<Inner> slots_;  // during backward: d loss / d entry
     Gradients<B>* gradients_ = nullptr;
     std::size_t leaves_ = 0;
+    bool opaque_ = false;  // an entry's parents are not all that its vjp reaches
     NodeId base_ = 0;  // nodes up to here are of earlier steps
 };
 

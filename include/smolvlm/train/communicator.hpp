@@ -15,13 +15,11 @@ public:
     /// Every element becomes its sum over all ranks; all ranks call it with spans of the same lengths.
     virtual void sum(std::span<float>) {}
     virtual void sum(std::span<double>) {}
-    /// The same for many spans at once, which an implementation may send while it packs the next.
-    virtual void sum(std::span<const std::span<float>> all) {
-        for (const std::span<float> values : all) sum(values);
-    }
-    virtual void sum(std::span<const std::span<double>> all) {
-        for (const std::span<double> values : all) sum(values);
-    }
+    /// The same while the caller goes on computing; the values must stay where they are until finish_sums(), which
+    /// waits for all that were started. All ranks start the same sums in the same order.
+    virtual void start_sum(std::span<float> values) { sum(values); }
+    virtual void start_sum(std::span<double> values) { sum(values); }
+    virtual void finish_sums() {}
     /// One number of every rank, in the order of ranks.
     virtual std::vector<std::int64_t> gather(std::int64_t value) { return {value}; }
     /// Returns when all ranks have come here.

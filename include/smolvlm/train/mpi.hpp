@@ -3,11 +3,11 @@
 /// that knows MPI; any implementation will do.
 ///
 ///     auto ranks = std::make_shared<Mpi>();            // mpirun -n 4 program
-///     Trainer<Cpu<float>> trainer(Cpu<float>(), config, load_image, false, ranks);
+///     Trainer<Cpu<float>> trainer(Cpu<float>(), config, chat_files(load_image), false, ranks);
 ///
 /// Every rank holds the whole model and reads its own share of the samples; after the sums all ranks make the same step.
-/// Gradients travel in buckets: while one is on its way the next is packed. Default error handling of MPI stays: when a
-/// rank is lost, the whole job ends.
+/// Gradients travel in buckets while the backward pass goes on (sum_gradients.hpp). Default error handling of MPI stays:
+/// when a rank is lost, the whole job ends.
 
 #include <algorithm>
 #include <mpi.h>
@@ -39,8 +39,12 @@ public:
 
     void sum(std::span<float> values) override { sum_one(values); }
     void sum(std::span<double> values) override { sum_one(values); }
-    void sum(std::span<const std::span<float>> all) override { sum_buckets(all); }
-    void sum(std::span<const std::span<double>> all) override { sum_buckets(all); }
+    void start_sum(std::span<float> values) override { start_one(values); }
+    void start_sum(std::span<double> values) override { start_one(values); }
+    void finish_sums() override {
+        MPI_Waitall(static_cast<int>(under_way_.size()), under_way_.data(), MPI_STATUSES_IGNORE);
+        under_way_.clear();
+    }
 
     std::vector<std::int64_t> gather(std::int64_t value) override {
         std::vector<std::int64_t> all(static_cast<std::size_t>(size_));
@@ -53,55 +57,29 @@ public:
     void end_job(int code) { MPI_Abort(MPI_COMM_WORLD, code); }
 
 private:
-    static constexpr std::size_t bucket_elements = 1 << 22;
+    static constexpr std::size_t most_at_once = std::size_t(1) << 30;  // MPI counts in int
 
     static MPI_Datatype type_of(const float*) { return MPI_FLOAT; }
     static MPI_Datatype type_of(const double*) { return MPI_DOUBLE; }
 
     template <class T>
     void sum_one(std::span<T> values) {
-        for (std::size_t begin = 0; begin < values.size(); begin += bucket_elements) {
-            const int count = static_cast<int>(std::min(bucket_elements, values.size() - begin));
-            MPI_Allreduce(MPI_IN_PLACE, values.data() + begin, count, type_of(values.data()), MPI_SUM, MPI_COMM_WORLD);
-        }
+        start_one(values);
+        finish_sums();
     }
-
-    /// The spans one after the other are one long row, cut into buckets.
     template <class T>
-    void sum_buckets(std::span<const std::span<T>> all) {
-        std::vector<std::vector<T>> buckets(1);
-        std::vector<MPI_Request> requests;
-        const auto send = [&] {
-            std::vector<T>& bucket = buckets.back();
-            if (bucket.empty()) return;
-            MPI_Iallreduce(MPI_IN_PLACE, bucket.data(), static_cast<int>(bucket.size()), type_of(bucket.data()),
-                           MPI_SUM, MPI_COMM_WORLD, &requests.emplace_back());
-            buckets.emplace_back();
-        };
-        for (const std::span<T> values : all)
-            for (std::size_t begin = 0; begin < values.size();) {
-                std::vector<T>& bucket = buckets.back();
-                const std::size_t n = std::min(values.size() - begin, bucket_elements - bucket.size());
-                bucket.insert(bucket.end(), values.begin() + static_cast<std::ptrdiff_t>(begin),
-                              values.begin() + static_cast<std::ptrdiff_t>(begin + n));
-                begin += n;
-                if (bucket.size() == bucket_elements) send();
-            }
-        send();
-        std::size_t bucket = 0, place = 0;
-        const auto arrived = [&] { MPI_Wait(&requests[bucket], MPI_STATUS_IGNORE); };
-        for (const std::span<T> values : all)
-            for (std::size_t begin = 0; begin < values.size();) {
-                if (place == 0) arrived();
-                const std::size_t n = std::min(values.size() - begin, buckets[bucket].size() - place);
-                std::copy_n(buckets[bucket].begin() + static_cast<std::ptrdiff_t>(place), n,
-                            values.begin() + static_cast<std::ptrdiff_t>(begin));
-                begin += n;
-                place += n;
-                if (place == buckets[bucket].size()) place = 0, ++bucket;
-            }
+    void start_one(std::span<T> values) {
+        for (std::size_t begin = 0; begin < values.size(); begin += most_at_once) {
+            const int count = static_cast<int>(std::min(most_at_once, values.size() - begin));
+            MPI_Iallreduce(MPI_IN_PLACE, values.data() + begin, count, type_of(values.data()), MPI_SUM, MPI_COMM_WORLD,
+                           &under_way_.emplace_back());
+        }
+        int done = 0;  // a library without a thread of its own moves data only when it is called
+        MPI_Testall(static_cast<int>(under_way_.size()), under_way_.data(), &done, MPI_STATUSES_IGNORE);
+        if (done) under_way_.clear();
     }
 
+    std::vector<MPI_Request> under_way_;
     int rank_ = 0, size_ = 1;
     bool owner_ = false;
 };

@@ -95,7 +95,7 @@ private:
         return batch_logits(be_, twin_, batch, scaling, config_.thread_count(), noise, probe);
     }
     void differentiate(const Batch& batch, Index number, double share, Gradients<B>& gradients, double& loss,
-                       double& correct);
+                       double& correct, GradientSum<B>* total);
 
     TrainConfig config_;
     std::shared_ptr<Communicator> ranks_;
@@ -129,12 +129,16 @@ StepReport Trainer<B>::step() {
 
     Gradients<B> gradients(parameters_.all().size());
     std::array<double, 2> sums{};  // loss, rows predicted right
+    std::optional<GradientSum<B>> total;
+    if (ranks_->size() > 1) total.emplace(*ranks_, parameters_);
     for (std::size_t i = 0; i < batches.size(); ++i) {
         const double share = static_cast<double>(batches[i].counted.size()) / sizes[0];
-        differentiate(batches[i], static_cast<Index>(i), share, gradients, sums[0], sums[1]);
+        const bool last = i + 1 == batches.size();
+        differentiate(batches[i], static_cast<Index>(i), share, gradients, sums[0], sums[1],
+                      last && total ? &*total : nullptr);
     }
+    if (total) total->finish(be_.inner(), gradients);
     ranks_->sum(sums);
-    sum_gradients(*ranks_, be_.inner(), parameters_, gradients);
 
     const double norm = parameters_.gradient_norm(be_.inner(), gradients, step_ + 1);
     const double factor = schedule_(step_);
@@ -156,10 +160,11 @@ StepReport Trainer<B>::step() {
             seconds};
 }
 
-/// Adds the batch's share of loss, of right predictions and of every gradient.
+/// Adds the batch's share of loss, of right predictions and of every gradient. total, if given, is told of each gradient
+/// as soon as it is complete.
 template <DifferentiableBackend B>
 void Trainer<B>::differentiate(const Batch& batch, Index number, double share, Gradients<B>& gradients, double& loss,
-                               double& correct) {
+                               double& correct, GradientSum<B>* total) {
     const ModelConfig& shape = model_.config;
     const auto seed = static_cast<std::uint64_t>(config_.seed);
     const auto draw =
@@ -185,14 +190,13 @@ void Trainer<B>::differentiate(const Batch& batch, Index number, double share, G
     correct += static_cast<double>(correct_rows(most_likely(be_.to_host(scores), config_.thread_count()), targets));
 
     const HostTensor<T> weight(Shape{1}, {static_cast<T>(share)});
-    Gradients<B> own = be_.tape().backward(be_.inner(), mean.node, be_.inner().from_host(weight));
-    for (std::size_t i = 0; i < own.size(); ++i) {
-        if (own[i].empty()) continue;
-        if (gradients[i].empty())
-            gradients[i] = std::move(own[i]);
-        else
-            be_.inner().add_to(gradients[i], own[i]);
-    }
+    be_.tape().backward(be_.inner(), mean.node, be_.inner().from_host(weight), [&](std::size_t leaf, Tensor<B>& own) {
+        if (gradients[leaf].empty())
+            gradients[leaf] = std::move(own);
+        else if (!own.empty())
+            be_.inner().add_to(gradients[leaf], own);
+        if (total) total->complete(be_.inner(), leaf, gradients);
+    });
 }
 
 template <DifferentiableBackend B>
