@@ -148,16 +148,9 @@ StepReport Trainer<B>::step() {
         clip_scale(norm, config_.clip));
     ++step_;
     const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-    return {step_,
-            sums[0],
-            sums[1] / sizes[0],
-            factor * config_.lr,
-            norm,
-            static_cast<Index>(sizes[1]),
-            static_cast<Index>(sizes[0]),
-            static_cast<Index>(sizes[2]),
-            stream_.epochs(),
-            seconds};
+    const auto count = [](double sum) { return static_cast<Index>(sum); };
+    return {step_, sums[0], sums[1] / sizes[0], factor * config_.lr, norm, count(sizes[1]), count(sizes[0]),
+            count(sizes[2]), stream_.epochs(), seconds};
 }
 
 /// Adds the batch's share of loss, of right predictions and of every gradient. total, if given, is told of each gradient
