@@ -7,16 +7,18 @@ using namespace smolvlm;
 void EngineFlags::declare(Arguments& arguments) {
     arguments.section("Machine");
     arguments.choice(
-        "--dtype", {"f32", "f64", "bf16", "f16", "q8_0", "q4_0", "q4_1"}, dtype,
+        "--dtype", {"f32", "f64", "bf16", "f16", "int8", "q8_0", "q4_0", "q4_1"}, dtype,
         "what matrices are held in; f64 computes in double precision, all others in single. f32 leaves 16-bit and "
-        "quantised weights as the file has them, since widening them on the way is exact (default f32)");
+        "quantised weights as the file has them, since widening them on the way is exact. int8, q8_0 and q4_0 are the "
+        "fast ones: matrices are multiplied as integers, activations being rounded to bytes, a scale for each row "
+        "(int8) or each 32 of them (a q8_0 or q4_0 file too, if asked for by name) (default f32)");
     arguments.choice("--backend", {"cpu", "ref"}, backend,
                      "the fast kernels, or the slow definitions they must agree with (default cpu)");
     arguments.integer("--threads", threads, 1, 1024, "threads to compute with (default: all the machine has)");
 }
 
 std::optional<DType> EngineFlags::weight_dtype() const {
-    if (dtype == "f32" || dtype == "f64") return std::nullopt;
+    if (dtype == "f32" || dtype == "f64" || dtype == "int8") return std::nullopt;
     return dtype == "bf16"   ? DType::bf16
            : dtype == "f16"  ? DType::f16
            : dtype == "q8_0" ? DType::q8_0
@@ -24,9 +26,14 @@ std::optional<DType> EngineFlags::weight_dtype() const {
                              : DType::q4_1;
 }
 
+Precision EngineFlags::precision() const {
+    if (dtype == "int8") return Precision::int8;
+    return dtype == "q8_0" || dtype == "q4_0" ? Precision::native : Precision::exact;
+}
+
 std::unique_ptr<Engine> make_engine(const EngineFlags& flags) {
     if (flags.backend == "ref") return flags.dtype == "f64" ? make_ref_double() : make_ref_float();
-    return flags.dtype == "f64" ? make_cpu_double(flags.threads) : make_cpu_float(flags.threads);
+    return flags.dtype == "f64" ? make_cpu_double(flags.threads) : make_cpu_float(flags.threads, flags.precision());
 }
 
 }  // namespace cli

@@ -3,6 +3,7 @@
 /// file of its own (engine_*.cpp), so that the commands themselves compile in a second.
 
 #include <memory>
+#include <smolvlm/cpu/packed_weight.hpp>
 #include <smolvlm/pipeline.hpp>
 
 #include "inputs.hpp"
@@ -17,6 +18,8 @@ struct EngineFlags {
     void declare(Arguments& arguments);
     /// What matrices are converted to; nothing: they stay as in the file.
     std::optional<smolvlm::DType> weight_dtype() const;
+    /// What they are multiplied in.
+    smolvlm::Precision precision() const;
 };
 
 struct GenerateRequest {
@@ -55,7 +58,7 @@ public:
 std::unique_ptr<Engine> make_engine(const EngineFlags& flags);
 
 // engine_cpu_float.cpp, engine_cpu_double.cpp, engine_ref.cpp
-std::unique_ptr<Engine> make_cpu_float(int threads);
+std::unique_ptr<Engine> make_cpu_float(int threads, smolvlm::Precision precision);
 std::unique_ptr<Engine> make_cpu_double(int threads);
 std::unique_ptr<Engine> make_ref_float();
 std::unique_ptr<Engine> make_ref_double();

@@ -4,6 +4,8 @@
 
 namespace cli {
 
-std::unique_ptr<Engine> make_cpu_float(int threads) { return std::make_unique<EngineOn<smolvlm::Cpu<float>>>(threads); }
+std::unique_ptr<Engine> make_cpu_float(int threads, smolvlm::Precision precision) {
+    return std::make_unique<EngineOn<smolvlm::Cpu<float>>>(threads, precision);
+}
 
 }  // namespace cli

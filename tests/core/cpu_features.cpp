@@ -16,8 +16,14 @@ TEST_CASE("cpu_features: a path is chosen by what the processor has") {
     CHECK(best_cpu_path(cpu) == CpuPath::avx2);
     cpu.avx512 = true;
     CHECK(best_cpu_path(cpu) == CpuPath::avx512);
-    cpu.amx_bf16 = true;
-    CHECK(best_cpu_path(cpu) == CpuPath::avx512);
+    cpu.avx512_bf16 = true;
+    CHECK(best_cpu_path(cpu) == CpuPath::avx512);  // whoever has bf16 products has those of bytes
+    cpu.avx512_vnni = true;
+    CHECK(best_cpu_path(cpu) == CpuPath::avx512bf16);
+    cpu.avx512_bf16 = false;
+    CHECK(best_cpu_path(cpu) == CpuPath::avx512vnni);
+    cpu.avx512_bf16 = cpu.amx_bf16 = true;
+    CHECK(best_cpu_path(cpu) == CpuPath::avx512bf16);
     cpu.amx_int8 = true;
     CHECK(best_cpu_path(cpu) == CpuPath::amx);
 }

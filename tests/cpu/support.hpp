@@ -12,12 +12,16 @@
 
 namespace smolvlm::test {
 
-/// Every path that this machine can run.
-inline std::vector<CpuPath> paths() {
+/// Every path that this machine can run, up to `last`.
+inline std::vector<CpuPath> paths(CpuPath last) {
     std::vector<CpuPath> list;
-    for (int i = 0; i <= static_cast<int>(best_cpu_path(cpu_features())); ++i) list.push_back(static_cast<CpuPath>(i));
+    for (int i = 0; i <= static_cast<int>(std::min(last, best_cpu_path(cpu_features()))); ++i)
+        list.push_back(static_cast<CpuPath>(i));
     return list;
 }
+/// Those that differ in how they compute with floats, and with integers.
+inline std::vector<CpuPath> paths() { return paths(CpuPath::avx512); }
+inline std::vector<CpuPath> integer_paths() { return paths(CpuPath::avx512vnni); }
 
 /// f(backend) on every path, with one thread and with three.
 template <class T, class F>

@@ -1,6 +1,7 @@
 #pragma once
 /// What this machine's processor can do, read once from CPUID, and the instruction set that the kernels use: the best
-/// one supported, or the one that the environment variable SMOLVLM_CPU names (portable, avx2, avx512, amx).
+/// one supported, or the one that the environment variable SMOLVLM_CPU names (portable, avx2, avx512, avx512vnni,
+/// avx512bf16, amx).
 ///
 /// A feature counts only when the operating system also saves its registers (XGETBV), and AMX only when the kernel
 /// grants its tile data to this process. Source: Intel SDM volume 1, chapters 13 and 14; volume 2, CPUID.
@@ -32,9 +33,10 @@ struct CpuFeatures {
 };
 
 /// Ordered: a machine that supports one path supports all before it.
-enum class CpuPath : std::uint8_t { portable, avx2, avx512, amx };
+enum class CpuPath : std::uint8_t { portable, avx2, avx512, avx512vnni, avx512bf16, amx };
 
-inline constexpr std::array<std::string_view, 4> cpu_path_names{"portable", "avx2", "avx512", "amx"};
+inline constexpr std::array<std::string_view, 6> cpu_path_names{"portable",   "avx2",       "avx512",
+                                                                "avx512vnni", "avx512bf16", "amx"};
 
 inline void append_piece(std::string& text, CpuPath path) { text += cpu_path_names[static_cast<std::size_t>(path)]; }
 
@@ -92,7 +94,10 @@ inline const CpuFeatures& cpu_features() {
 
 /// The best path for those features.
 constexpr CpuPath best_cpu_path(const CpuFeatures& cpu) {
-    if (cpu.amx_bf16 && cpu.amx_int8) return CpuPath::amx;
+    const bool vnni = cpu.avx512 && cpu.avx512_vnni, bf16 = vnni && cpu.avx512_bf16;
+    if (bf16 && cpu.amx_bf16 && cpu.amx_int8) return CpuPath::amx;
+    if (bf16) return CpuPath::avx512bf16;
+    if (vnni) return CpuPath::avx512vnni;
     if (cpu.avx512) return CpuPath::avx512;
     if (cpu.avx2 && cpu.f16c) return CpuPath::avx2;
     return CpuPath::portable;

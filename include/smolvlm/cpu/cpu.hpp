@@ -34,17 +34,20 @@ public:
     using Weight = cpu::PackedWeight<T>;
 
     /// Throws ValueError when SMOLVLM_CPU asks for a path that this machine has not.
-    explicit Cpu(int threads = default_threads(), CpuPath path = cpu_path())
-        : threads_(std::max(threads, 1)), path_(path) {}
+    explicit Cpu(int threads = default_threads(), CpuPath path = cpu_path(), Precision precision = Precision::exact)
+        : threads_(std::max(threads, 1)), path_(path), precision_(precision) {}
+    Cpu(int threads, Precision precision) : Cpu(threads, cpu_path(), precision) {}
 
     /// Where activations come from; after the first token a decode step takes nothing fresh.
     Pool& pool() { return pool_; }
     int threads() const { return threads_; }
     CpuPath path() const { return path_; }
+    /// What weights made from here on are multiplied in; the weight itself knows it too (cpu/packed_weight.hpp).
+    Precision precision() const { return precision_; }
 
     Tensor from_host(const HostTensor<T>& x) { return x; }
     HostTensor<T> to_host(const Tensor& x) { return x; }
-    Weight make_weight(const HostWeight& w) { return Weight(w, threads_); }
+    Weight make_weight(const HostWeight& w) { return Weight(w, threads_, precision_); }
     Tensor zeros(const Shape& shape) {
         Tensor y = make(shape);
         parallel_for(threads_, y.numel(), Index(1) << 16,
@@ -230,6 +233,7 @@ private:
     Pool pool_;
     int threads_;
     CpuPath path_;
+    Precision precision_;
     std::vector<cpu::RopeTable<T>> rope_tables_;
 };
 

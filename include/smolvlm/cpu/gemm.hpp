@@ -105,4 +105,15 @@ constexpr int tile_columns(int rows, int registers, int bytes) {
     return best;
 }
 
+/// Computes the columns of one panel of `width` with f(out). Whole panels go straight to y; of the last one only
+/// `columns` exist, so it goes through `edge` [rows, width].
+template <class T, class F>
+void into_columns(Index rows, Index columns, Index width, TileOut<T> out, T* edge, F&& f) {
+    if (columns >= width) return f(out);
+    for (Index r = 0; out.plus && r < rows; ++r)
+        std::copy_n(out.plus + r * out.plus_stride, columns, edge + r * width);
+    f(TileOut<T>{out.plus ? edge : nullptr, width, edge, width});
+    for (Index r = 0; r < rows; ++r) std::copy_n(edge + r * width, columns, out.y + r * out.ldy);
+}
+
 }  // namespace smolvlm::cpu

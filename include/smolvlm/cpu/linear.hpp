@@ -9,6 +9,7 @@
 
 #include <smolvlm/cpu/eigen.hpp>
 #include <smolvlm/cpu/gemm.hpp>
+#include <smolvlm/cpu/integer_linear.hpp>
 #include <smolvlm/cpu/packed_weight.hpp>
 #include <smolvlm/cpu/quantized_dot.hpp>
 #include <smolvlm/cpu/team.hpp>
@@ -88,7 +89,7 @@ template <class T>
 const T* panel_of(const PackedWeight<T>& w, Index p, Index k0, Index count, T* to, CpuPath path) {
     constexpr Index width = panel_width<T>;
     const T* panel = to;
-    if (!w.quantized()) {
+    if (w.in_panels()) {
         w.with_panels([&](const auto* panels) {
             const auto* const stored = panels + (p * w.cols() + k0) * width;
             if constexpr (std::is_same_v<decltype(stored), const T* const>)
@@ -99,6 +100,11 @@ const T* panel_of(const PackedWeight<T>& w, Index p, Index k0, Index count, T* t
         return panel;
     }
     const DTypeInfo d = info(w.dtype());
+    if (w.in_integers()) {
+        for (Index k = 0; k < count; ++k)
+            for (Index c = 0; c < width; ++c) to[k * width + c] = w.value(p * width + c, k0 + k);
+        return panel;
+    }
     T turned[256];
     for (Index c = 0; c < width; ++c) {
         const Index m = p * width + c;
@@ -114,18 +120,6 @@ const T* panel_of(const PackedWeight<T>& w, Index p, Index k0, Index count, T* t
     return panel;
 }
 
-/// Computes the columns of one panel with f(out). Whole panels go straight to y; of the last one only `columns`
-/// exist, so it goes through `edge` [rows, panel_width].
-template <class T, class F>
-void into_columns(Index rows, Index columns, TileOut<T> out, T* edge, F&& f) {
-    constexpr Index width = panel_width<T>;
-    if (columns >= width) return f(out);
-    for (Index r = 0; out.plus && r < rows; ++r)
-        std::copy_n(out.plus + r * out.plus_stride, columns, edge + r * width);
-    f(TileOut<T>{out.plus ? edge : nullptr, width, edge, width});
-    for (Index r = 0; r < rows; ++r) std::copy_n(edge + r * width, columns, out.y + r * out.ldy);
-}
-
 template <class T>
 void few(In<T> x, const PackedWeight<T>& w, In<T> bias, View<T> y, CpuPath path, const Team& team) {
     constexpr Index width = panel_width<T>;
@@ -136,7 +130,7 @@ void few(In<T> x, const PackedWeight<T>& w, In<T> bias, View<T> y, CpuPath path,
         w.with_panels([&](const auto* panels) {
             for (Index p = begin; p < end; ++p) {
                 const TileOut<T> out{bias ? bias.data() + p * width : nullptr, 0, y.data() + p * width, M};
-                into_columns(N, M - p * width, out, edge, [&](TileOut<T> columns) {
+                into_columns(N, M - p * width, width, out, edge, [&](TileOut<T> columns) {
                     dispatch<FewRows<T>>(path, N, x.data(), K, panels + p * K * width, columns);
                 });
             }
@@ -202,7 +196,7 @@ void many(In<T> x, const PackedWeight<T>& w, In<T> bias, View<T> y, CpuPath path
             for (Index p = w.panels() * group / groups; p < w.panels() * (group + 1) / groups; ++p) {
                 const T* const panel = panel_of(w, p, k0, count, widened, path);
                 const TileOut<T> out{bias ? bias.data() + p * width : nullptr, 0, y.data() + n0 * M + p * width, M};
-                into_columns(rows, M - p * width, at_chain(out, k0), edge, [&](TileOut<T> columns) {
+                into_columns(rows, M - p * width, width, at_chain(out, k0), edge, [&](TileOut<T> columns) {
                     if (path == CpuPath::portable)
                         eigen_block(rows, a, lda, panel, width, count, columns);
                     else
@@ -219,8 +213,10 @@ void many(In<T> x, const PackedWeight<T>& w, In<T> bias, View<T> y, CpuPath path
 template <class T>
 void linear(In<T> x, const PackedWeight<T>& w, In<T> bias, View<T> y, CpuPath path, const Team& team) {
     if (y.numel() == 0) return;
+    if constexpr (std::is_same_v<T, float>)
+        if (w.in_integers()) return integer_linear(x, w, bias, y, path, team);
     if (x.dim(0) > linear_detail::few_rows) return linear_detail::many<T>(x, w, bias, y, path, team);
-    if (w.quantized()) return linear_detail::few_quantized<T>(x, w, bias, y, path, team);
+    if (w.in_file_rows()) return linear_detail::few_quantized<T>(x, w, bias, y, path, team);
     linear_detail::few<T>(x, w, bias, y, path, team);
 }
 

@@ -44,7 +44,7 @@ void blocked_product(Index N, Index K, Index M, Sink<T> y, RowsOfA rows_of_a, Pa
                 const Index m0 = p * width, columns = std::min(width, M - m0);
                 panel_of_b(m0, columns, k0, count, panel);
                 const TileOut<T> out = at_chain(y.at(n0 * M + m0).tiles(M), k0);
-                into_columns(rows, columns, out, edge, [&](TileOut<T> target) {
+                into_columns(rows, columns, width, out, edge, [&](TileOut<T> target) {
                     if (path == CpuPath::portable)
                         eigen_block(rows, near, stride, panel, width, count, target);
                     else
@@ -61,7 +61,7 @@ void widen_columns(const PackedWeight<T>& w, Index column, Index columns, Index 
     constexpr Index width = panel_width<T>;
     if (columns < width)
         for (Index m = 0; m < count; ++m) std::fill(to + m * width + columns, to + (m + 1) * width, T(0));
-    if (!w.quantized()) {
+    if (w.in_panels()) {
         w.with_panels([&](const auto* panels) {
             using W = std::remove_cvref_t<decltype(*panels)>;
             T wide[static_cast<std::size_t>(width * width)];
@@ -75,6 +75,11 @@ void widen_columns(const PackedWeight<T>& w, Index column, Index columns, Index 
                 dispatch<Turn>(path, turned, width, columns, std::min(width, count - m), to + m * width, width);
             }
         });
+        return;
+    }
+    if (w.in_integers()) {
+        for (Index m = 0; m < count; ++m)
+            for (Index k = 0; k < columns; ++k) to[m * width + k] = w.value(m0 + m, column + k);
         return;
     }
     // Whole quantisation blocks around the columns.

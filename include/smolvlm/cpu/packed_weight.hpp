@@ -9,10 +9,23 @@
 ///     w10 w11 w12 ..        ->       `--- k = 0 ---'  `--- k = 1 ---'
 ///
 /// bf16 and f16 stay two bytes, f32 stays four in a Cpu<double>: widening is exact and happens in registers.
-/// Block-quantised types stay as the file has them and are widened a panel at a time. Immutable, so threads may share
-/// one.
+/// Block-quantised types stay as the file has them and are widened a panel at a time; or, where products may be those
+/// of integers (Precision), they and int8 have panels of their own (integer_panels.hpp). Immutable, so threads may
+/// share one.
 
 #include <smolvlm/core/host_weight.hpp>
+#include <smolvlm/cpu/integer_panels.hpp>
+
+namespace smolvlm {
+
+/// What Cpu<float> multiplies matrices in. Everything else, attention too, is computed in floats in any case.
+enum class Precision : std::uint8_t {
+    exact,   // floats: weights are widened without loss, activations are taken as they are
+    native,  // as wide as the weight is held: Q8_0 and Q4_0 meet activations rounded to bytes, a scale for each 32
+    int8,    // as native; and floating weights become bytes, a scale a row, and so do the activations they meet
+};
+
+}  // namespace smolvlm
 
 namespace smolvlm::cpu {
 
@@ -24,11 +37,19 @@ template <class T>
 class PackedWeight {
 public:
     PackedWeight() = default;
-    /// Packs on `threads` threads. Throws ShapeError unless w is a matrix, ValueError unless it holds weights.
-    explicit PackedWeight(const HostWeight& w, int threads = 1) : shape_(w.shape()), dtype_(w.dtype) {
+    /// Packs on `threads` threads. Throws ShapeError unless w is a matrix, ValueError unless it holds weights. A
+    /// PackedWeight<double> is exact whatever `precision` says.
+    explicit PackedWeight(const HostWeight& w, int threads = 1, Precision precision = Precision::exact)
+        : shape_(w.shape()), dtype_(w.dtype) {
         SMOLVLM_CHECK(shape_.rank() == 2, ShapeError, "weight: ", shape_, " is no matrix");
         SMOLVLM_CHECK(is_floating(dtype_) || is_quantized(dtype_), ValueError, "weight: a tensor of ", dtype_,
                       " holds no weights");
+        if (std::is_same_v<T, float> && precision != Precision::exact && cols() <= longest_integer_sum)
+            integers_ = {integer_format(dtype_, precision == Precision::int8), cols()};
+        if (in_integers()) {
+            pack_integers(w, threads);
+            return;
+        }
         if (is_quantized(dtype_)) {
             storage_ = w.storage;
             return;
@@ -44,24 +65,37 @@ public:
     Index cols() const { return shape_[1]; }
     Index panels() const { return (rows() + panel_width<T> - 1) / panel_width<T>; }
     DType dtype() const { return dtype_; }
-    bool quantized() const { return is_quantized(dtype_); }
+    /// How it is held: as floating panels, as integer panels, or as the rows of a quantised file.
+    bool in_panels() const { return is_floating(dtype_) && !in_integers(); }
+    bool in_integers() const { return integers_.format != IntegerFormat::none; }
+    bool in_file_rows() const { return is_quantized(dtype_) && !in_integers(); }
+    const IntegerLayout& integers() const { return integers_; }
     bool empty() const { return !storage_; }
     std::size_t bytes() const { return storage_.capacity(); }
 
-    /// f(const W* panels) with the stored type W. Not for quantised weights.
+    /// f(const W* panels) with the stored type W. Of a weight in_panels().
     template <class F>
     void with_panels(F&& f) const {
         visit_panels([&](auto* panels) { f(std::as_const(panels)); });
     }
-    /// The bytes of row m of a quantised weight.
+    /// The bytes of row m of a weight in_file_rows().
     const std::byte* quantized_row(Index m) const {
         const DTypeInfo d = info(dtype_);
         return storage_.data() + m * (cols() / d.block_elements * d.block_bytes);
     }
 
+    /// Panel p of a weight in_integers(), and the number that w[m, k] stands for; 0 for rows beyond the last.
+    const std::byte* integer_panel(Index p) const { return storage_.data() + p * integers_.panel_bytes(); }
+    T value(Index m, Index k) const {
+        return T(integer_value(integers_, integer_panel(m / IntegerLayout::width), m % IntegerLayout::width, k));
+    }
+
     /// out[0 .. K) = row m, widened.
     void row(Index m, T* out) const {
-        if (quantized()) return dequantize_row(dtype_, quantized_row(m), cols(), out);
+        if (in_integers())
+            for (Index k = 0; k < cols(); ++k) out[k] = value(m, k);
+        if (in_integers()) return;
+        if (in_file_rows()) return dequantize_row(dtype_, quantized_row(m), cols(), out);
         const Index K = cols();
         with_panels([&](const auto* panels) {
             const auto* source = panels + m / panel_width<T> * K * panel_width<T> + m % panel_width<T>;
@@ -104,8 +138,25 @@ private:
         });
     }
 
+    void pack_integers(const HostWeight& w, int threads) {
+        constexpr Index width = IntegerLayout::width;
+        const Index size = integers_.panel_bytes();
+        storage_ = Storage::allocate(static_cast<std::size_t>(panels() * size));
+        std::vector<float> wide(static_cast<std::size_t>(std::max(threads, 1) * cols()));
+        parallel_for(threads, std::max(threads, 1), 1, [&](Index begin, Index end) {
+            for (Index part = begin; part < end; ++part)
+                for (Index p = panels() * part / threads; p < panels() * (part + 1) / threads; ++p)
+                    for (Index c = 0, m = p * width; c < width; ++c, ++m)
+                        pack_integer_row(w.dtype, m < rows() ? w.row_bytes_at(m) : nullptr, integers_, c,
+                                         storage_.data() + p * size, wide.data() + part * cols());
+        });
+    }
+
+    static constexpr Index longest_integer_sum = 1 << 16;  // of products of 8 by 8 bits that fits into 32
+
     Shape shape_;
     DType dtype_ = DType::f32;
+    IntegerLayout integers_;
     Storage storage_;
 };
 

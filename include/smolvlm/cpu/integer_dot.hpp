@@ -1,0 +1,128 @@
+#pragma once
+/// Sums of four products of bytes in every lane, the step of which integer matrix products are made:
+///
+///     sums[i] += w[4 i] x[0] + w[4 i + 1] x[1] + w[4 i + 2] x[2] + w[4 i + 3] x[3]       w: 0..255, x: -127..127
+///
+/// Exact in every form: one instruction where the processor has it (vpdpbusd), else products of 16-bit halves
+/// (vpmaddwd), else plain vector arithmetic. (The byte form of the latter, vpmaddubsw, saturates: 255 * 127 * 2 is no
+/// 16-bit number.) The instructions are written in assembler because GCC 12 keeps no accumulator of the intrinsic in
+/// a register when all start from the same constant; Clang takes no 64-byte operand in a function whose target it
+/// learns of only by inlining, and gets the plain form.
+
+#include <cstdint>
+
+#include <smolvlm/cpu/dispatch.hpp>
+
+namespace smolvlm::cpu {
+
+namespace detail {
+#if defined(__x86_64__) && !defined(__clang__)
+inline constexpr bool has_assembler = true;
+#else
+inline constexpr bool has_assembler = false;
+#endif
+
+/// The four bytes at `from` in every lane. (In assembler, because this is first compiled for no instruction set at all,
+/// and GCC then writes a sum with a number lane by lane, for good.)
+template <class Ints>
+SMOLVLM_INLINE void broadcast(const void* from, Ints& lanes) {
+    if constexpr (has_assembler && sizeof(Ints) >= 32) {
+#if defined(__x86_64__)
+        asm("vpbroadcastd %1, %0" : "=v"(lanes) : "m"(*static_cast<const char(*)[4]>(from)));
+#endif
+    } else {
+        std::int32_t four;
+        std::memcpy(&four, from, sizeof four);
+        lanes = four - Ints{};
+    }
+}
+}  // namespace detail
+
+/// Any processor. Bytes 0 and 2 of each four become one vector of 16-bit numbers, bytes 1 and 3 the other.
+template <int Bytes>
+struct WordDots {
+    static constexpr int bytes = Bytes, L = lanes<std::int32_t, Bytes>;
+    static constexpr bool one_instruction = false;
+    using Ints = detail::Raw<std::int32_t, L>;
+    using Shorts = detail::Raw<std::int16_t, 2 * L>;
+    struct Operand {
+        Shorts even, odd;
+    };
+
+    /// From L groups of four unsigned bytes.
+    SMOLVLM_INLINE static void weights(const detail::Raw<std::uint32_t, L>& w, Operand& out) {
+        detail::reinterpret(w & 0x00ff00ffu, out.even);
+        detail::reinterpret((w >> 8) & 0x00ff00ffu, out.odd);
+    }
+    /// The four signed bytes at x in every lane.
+    SMOLVLM_INLINE static void activations(const std::int8_t* x, Operand& out) {
+        Ints all;
+        detail::broadcast(x, all);
+        detail::reinterpret(all, out.odd);
+        out.even = (out.odd << 8) >> 8;
+        out.odd = out.odd >> 8;
+    }
+    SMOLVLM_INLINE static void add(Ints& sums, const Operand& w, const Operand& x) {
+        add_pairs(sums, w.even, x.even);
+        add_pairs(sums, w.odd, x.odd);
+    }
+
+private:
+    SMOLVLM_INLINE static void add_pairs(Ints& sums, const Shorts& a, const Shorts& b) {
+        Ints y;
+        if constexpr (detail::has_assembler && Bytes >= 32) {
+#if defined(__x86_64__)
+            asm("vpmaddwd %2, %1, %0" : "=v"(y) : "v"(a), "v"(b));
+#endif
+        } else {
+            const Shorts products = a * b;  // at most 255 * 127 in magnitude: a 16-bit number
+            detail::reinterpret(products, y);
+            y = ((y << 16) >> 16) + (y >> 16);
+        }
+        sums += y;
+    }
+};
+
+#if defined(__x86_64__) && !defined(__clang__)
+/// AVX-512 with VNNI.
+struct VnniDots {
+    static constexpr int bytes = 64, L = 16;
+    static constexpr bool one_instruction = true;
+    using Ints = detail::Raw<std::int32_t, L>;
+    using Operand = Ints;
+
+    SMOLVLM_INLINE static void weights(const detail::Raw<std::uint32_t, L>& w, Operand& out) {
+        detail::reinterpret(w, out);
+    }
+    SMOLVLM_INLINE static void activations(const std::int8_t* x, Operand& out) { detail::broadcast(x, out); }
+    SMOLVLM_INLINE static void add(Ints& sums, const Operand& w, const Operand& x) {
+        asm("vpdpbusd %2, %1, %0" : "+v"(sums) : "v"(w), "v"(x));
+    }
+};
+#endif
+
+namespace detail {
+template <class Kernel, class Dots>
+struct WithDots {
+    template <int, class... Args>
+    SMOLVLM_INLINE static void run(Args... args) {
+        Kernel::template run<Dots>(args...);
+    }
+};
+}  // namespace detail
+
+/// As dispatch(); the kernel is given what makes its dot products: Kernel::run<Dots>(args...).
+template <class Kernel, class... Args>
+void dispatch_integers([[maybe_unused]] CpuPath path, Args... args) {
+#if defined(__x86_64__)
+#if !defined(__clang__)
+    if (path >= CpuPath::avx512vnni)
+        return detail::run_avx512<detail::WithDots<Kernel, VnniDots>>(args...);
+#endif
+    if (path >= CpuPath::avx512) return detail::run_avx512<detail::WithDots<Kernel, WordDots<64>>>(args...);
+    if (path == CpuPath::avx2) return detail::run_avx2<detail::WithDots<Kernel, WordDots<32>>>(args...);
+#endif
+    detail::run_portable<detail::WithDots<Kernel, WordDots<16>>>(args...);
+}
+
+}  // namespace smolvlm::cpu

@@ -1,0 +1,251 @@
+#pragma once
+/// y = x W^T + b in integers: rows of x as signed bytes (integer_rows.hpp), W as panels of small integers
+/// (integer_panels.hpp). The sums of integers are exact; what differs from the definition is the rounding of x, and of
+/// W where it was made of floats.
+///
+///     int8            y = s_x s_w sum_k w_k x_k + b                            one sum over all k
+///     Q8_0, Q4_0      y = sum over blocks of 32 k: s_x d sum_k w_k x_k + b     integer sums within, float sums between
+///
+/// A tile of R rows and C registers of columns is as in gemm.hpp, k four at a time. An element does not depend on the
+/// threads or on the rows beside it.
+
+#include <smolvlm/cpu/gemm.hpp>
+#include <smolvlm/cpu/integer_dot.hpp>
+#include <smolvlm/cpu/integer_panels.hpp>
+#include <smolvlm/cpu/integer_rows.hpp>
+#include <smolvlm/cpu/packed_weight.hpp>
+#include <smolvlm/cpu/team.hpp>
+
+namespace smolvlm::cpu {
+
+namespace integer_detail {
+
+inline constexpr Index few_rows = 4;
+inline constexpr Index near_bytes = 384 * 1024;  // of quantised rows that stay in the second cache while panels pass by
+
+template <class Dots>
+using Groups = Vec<std::uint32_t, Dots::L>;
+
+template <class Dots>
+SMOLVLM_INLINE Groups<Dots> groups_at(const std::byte* line) {
+    return Groups<Dots>::load(reinterpret_cast<const std::uint32_t*>(line));
+}
+
+/// What `far` asks for: the lines that memory has to bring while these are worked on.
+template <bool far>
+SMOLVLM_INLINE void ask_ahead(const std::byte* line) {
+    if constexpr (far)
+        for (Index byte = 0; byte < IntegerLayout::line; byte += 64)
+            __builtin_prefetch(reinterpret_cast<const char*>(line) + 6144 + byte);
+}
+
+/// sums[r][c] += the groups of `lines` lines, from column byte `column` on, times those of R rows of x.
+template <class Dots, int R, int C, bool far>
+SMOLVLM_INLINE void add_lines(const std::int8_t* x, Index stride, const std::byte* w, Index lines,
+                              typename Dots::Ints (&sums)[std::size_t{R}][std::size_t{C}]) {
+    constexpr Index step = 4 * Dots::L;
+#pragma GCC unroll 1
+    for (Index i = 0; i < lines; ++i, w += IntegerLayout::line, x += 4) {
+        ask_ahead<far>(w);
+        typename Dots::Operand groups[std::size_t{C}];
+#pragma GCC unroll 3
+        for (int c = 0; c < C; ++c) Dots::weights(groups_at<Dots>(w + c * step).v, groups[c]);
+#pragma GCC unroll 8
+        for (int r = 0; r < R; ++r) {
+            typename Dots::Operand four;
+            Dots::activations(x + r * stride, four);
+#pragma GCC unroll 3
+            for (int c = 0; c < C; ++c) Dots::add(sums[r][c], groups[c], four);
+        }
+    }
+}
+/// The same for the four lines of a block of nibbles: low halves belong to the first four groups, high ones to the others.
+template <class Dots, int R, int C, bool far>
+SMOLVLM_INLINE void add_nibbles(const std::int8_t* x, Index stride, const std::byte* w,
+                                typename Dots::Ints (&sums)[std::size_t{R}][std::size_t{C}]) {
+    constexpr Index step = 4 * Dots::L;
+#pragma GCC unroll 1
+    for (Index i = 0; i < 4; ++i, w += IntegerLayout::line, x += 4) {
+        ask_ahead<far>(w);
+        Groups<Dots> both[std::size_t{C}];
+#pragma GCC unroll 3
+        for (int c = 0; c < C; ++c) both[c] = groups_at<Dots>(w + c * step);
+#pragma GCC unroll 2
+        for (int high = 0; high < 2; ++high) {
+            typename Dots::Operand groups[std::size_t{C}];
+#pragma GCC unroll 3
+            for (int c = 0; c < C; ++c) Dots::weights((both[c].v >> 4 * high) & 0x0f0f0f0fu, groups[c]);
+#pragma GCC unroll 8
+            for (int r = 0; r < R; ++r) {
+                typename Dots::Operand four;
+                Dots::activations(x + r * stride + high * 16, four);
+#pragma GCC unroll 3
+                for (int c = 0; c < C; ++c) Dots::add(sums[r][c], groups[c], four);
+            }
+        }
+    }
+}
+
+template <class Dots>
+SMOLVLM_INLINE Vec<float, Dots::L> to_float(const typename Dots::Ints& x) {
+    return Vec<float, Dots::L>::of(__builtin_convertvector(x, detail::Raw<float, Dots::L>));
+}
+
+/// Scales of L columns as floats.
+template <int L>
+SMOLVLM_INLINE Vec<float, L> half_scales(const std::byte* scales) {
+    const half* const from = reinterpret_cast<const half*>(scales);
+    if constexpr (detail::has_assembler && L >= 8) {
+        Vec<float, L> x;
+#if defined(__x86_64__)
+        asm("vcvtph2ps %1, %0" : "=v"(x.v) : "m"(*reinterpret_cast<const detail::Raw<std::uint16_t, L>*>(from)));
+#endif
+        return x;
+    } else {
+        return load_as<float, L>(from);
+    }
+}
+
+template <int R, int C, class V>
+SMOLVLM_INLINE void put_tile(const V (&y)[std::size_t{R}][std::size_t{C}], const TileOut<float>& out) {
+#pragma GCC unroll 8
+    for (int r = 0; r < R; ++r)
+#pragma GCC unroll 3
+        for (int c = 0; c < C; ++c) {
+            const float* const plus = out.plus ? out.plus + r * out.plus_stride + c * V::lanes : nullptr;
+            (plus ? y[r][c] + V::load(plus) : y[r][c]).store(out.y + r * out.ldy + c * V::lanes);
+        }
+}
+
+/// y[r, j] = plus + x[r] . w[j] for R rows and the C registers of columns from j on.
+template <class Dots, IntegerFormat format, int R, int C, bool far>
+SMOLVLM_INLINE void tile(const IntegerRows& x, const std::byte* panel, const IntegerLayout& at, Index j,
+                         const TileOut<float>& out) {
+    using V = Vec<float, Dots::L>;
+    typename Dots::Ints sums[std::size_t{R}][std::size_t{C}];
+    V y[std::size_t{R}][std::size_t{C}];
+    if constexpr (format == IntegerFormat::int8) {
+#pragma GCC unroll 8
+        for (int r = 0; r < R; ++r)
+#pragma GCC unroll 3
+            for (int c = 0; c < C; ++c) detail::broadcast(x.start + r, sums[r][c]);
+        add_lines<Dots, R, C, far>(x.q, x.stride, panel + 4 * j, at.block_lines(), sums);
+        const float* const scales = reinterpret_cast<const float*>(panel + at.scales_at(0)) + j;
+#pragma GCC unroll 8
+        for (int r = 0; r < R; ++r)
+#pragma GCC unroll 3
+            for (int c = 0; c < C; ++c)
+                y[r][c] = to_float<Dots>(sums[r][c]) * (V::load(scales + c * V::lanes) * x.scale[r]);
+    } else {
+#pragma GCC unroll 8
+        for (int r = 0; r < R; ++r)
+#pragma GCC unroll 3
+            for (int c = 0; c < C; ++c) y[r][c] = V::zero();
+        const Index blocks = x.blocks;
+#pragma GCC unroll 1
+        for (Index b = 0; b < blocks; ++b) {
+#pragma GCC unroll 8
+            for (int r = 0; r < R; ++r)
+#pragma GCC unroll 3
+                for (int c = 0; c < C; ++c) detail::broadcast(x.start + r * blocks + b, sums[r][c]);
+            const std::byte* const lines = panel + at.lines_at(b) + 4 * j;
+            if constexpr (format == IntegerFormat::q8_0)
+                add_lines<Dots, R, C, far>(x.q + 32 * b, x.stride, lines, 8, sums);
+            else
+                add_nibbles<Dots, R, C, far>(x.q + 32 * b, x.stride, lines, sums);
+            const std::byte* const scales = panel + at.scales_at(b) + 2 * j;
+#pragma GCC unroll 3
+            for (int c = 0; c < C; ++c) {
+                const V d = half_scales<V::lanes>(scales + 2 * c * V::lanes);
+#pragma GCC unroll 8
+                for (int r = 0; r < R; ++r)
+                    y[r][c].add_product(to_float<Dots>(sums[r][c]), d * x.scale[r * blocks + b]);
+            }
+        }
+    }
+    put_tile<R, C>(y, out);
+}
+
+/// Rows of a tile for `Dots`: sums, floats beside them where there are blocks, and operands share the registers.
+template <class Dots, IntegerFormat format>
+constexpr int tile_rows() {
+    if (format == IntegerFormat::int8) return Dots::one_instruction ? 8 : Dots::bytes == 64 ? 6 : 3;
+    return Dots::one_instruction ? 4 : Dots::bytes == 64 ? 3 : 1;
+}
+
+/// x [rows, K] times one panel: y [rows, 48] = plus + x w^T.
+template <IntegerFormat format, bool far>
+struct Panel {
+    template <class Dots>
+    SMOLVLM_INLINE static void run(Index rows, IntegerRows x, const std::byte* panel, IntegerLayout at,
+                                   TileOut<float> out) {
+        constexpr int R = far ? std::min(tile_rows<Dots, format>(), 4) : tile_rows<Dots, format>();
+        constexpr int C = Dots::bytes == 64 ? 3 : 2;
+        for (Index i = 0, taken = 0; i < rows; i += taken)
+            for (Index j = 0; j < at.width; j += C * Dots::L)
+                taken = tile_of<Dots, R, C>(rows - i, x.at(i), panel, at, j, out.at(i, j));
+    }
+    template <class Dots, int R, int C>
+    SMOLVLM_INLINE static Index tile_of(Index left, const IntegerRows& x, const std::byte* panel,
+                                        const IntegerLayout& at, Index j, const TileOut<float>& out) {
+        if constexpr (R > 1)
+            if (left < R) return tile_of<Dots, R / 2, C>(left, x, panel, at, j, out);
+        tile<Dots, format, R, C, far>(x, panel, at, j, out);
+        return R;
+    }
+};
+
+template <bool far>
+void times_panel(CpuPath path, Index rows, const IntegerRows& x, const std::byte* panel, const IntegerLayout& at,
+                 const TileOut<float>& out) {
+    if (at.format == IntegerFormat::int8)
+        dispatch_integers<Panel<IntegerFormat::int8, far>>(path, rows, x, panel, at, out);
+    else if (at.format == IntegerFormat::q8_0)
+        dispatch_integers<Panel<IntegerFormat::q8_0, far>>(path, rows, x, panel, at, out);
+    else
+        dispatch_integers<Panel<IntegerFormat::q4_0, far>>(path, rows, x, panel, at, out);
+}
+
+}  // namespace integer_detail
+
+/// x [N, K]   w [M, K] in an integer format   bias [M] or null   ->   y [N, M]
+inline void integer_linear(In<float> x, const PackedWeight<float>& w, In<float> bias, View<float> y, CpuPath path,
+                           const Team& team) {
+    using namespace integer_detail;
+    const IntegerLayout at = w.integers();
+    const Index N = x.dim(0), K = x.dim(1), M = w.rows(), width = at.width;
+    const Storage memory = team.pool->take(IntegerRows::bytes(N, K, at.blocks()));
+    const IntegerRows q = IntegerRows::in(memory, N, K, at.blocks());
+    parallel_for(team.threads, N, 8, [&](Index begin, Index end) {
+        dispatch<QuantizeRows>(path, x.data() + begin * K, end - begin, K, at.block(), at.offset(), q.at(begin));
+    });
+    const auto panels = [&](Index n0, Index rows, Index begin, Index end, float* edge) {
+        for (Index p = begin; p < end; ++p) {
+            const TileOut<float> out{bias ? bias.data() + p * width : nullptr, 0, y.data() + n0 * M + p * width, M};
+            into_columns(rows, M - p * width, width, out, edge, [&](const TileOut<float>& columns) {
+                if (N <= few_rows)
+                    times_panel<true>(path, rows, q.at(n0), w.integer_panel(p), at, columns);
+                else
+                    times_panel<false>(path, rows, q.at(n0), w.integer_panel(p), at, columns);
+            });
+        }
+    };
+    if (N <= few_rows) {  // a run of panels that lie one behind the other for each worker: memory likes long streams
+        parallel_for(team.threads, w.panels(), 1, [&](Index begin, Index end) {
+            float edge[static_cast<std::size_t>(few_rows * IntegerLayout::width)];
+            panels(0, N, begin, end, edge);
+        });
+        return;
+    }
+    const Index most = std::clamp<Index>(near_bytes / std::max<Index>(K, 1), 16, 256);
+    const Index row_blocks = (N + most - 1) / most, block = ((N + row_blocks - 1) / row_blocks + 7) / 8 * 8;
+    const Index wanted = team.threads > 1 ? (8 * team.threads + row_blocks - 1) / row_blocks : 1;
+    const Index groups = std::clamp<Index>(wanted, 1, w.panels());
+    for_each_task<float>(team, row_blocks * groups, block * width, [&](float* edge, Index task) {
+        const Index n0 = task / groups * block, group = task % groups;
+        if (n0 < N)
+            panels(n0, std::min(block, N - n0), w.panels() * group / groups, w.panels() * (group + 1) / groups, edge);
+    });
+}
+
+}  // namespace smolvlm::cpu

@@ -1,0 +1,92 @@
+#pragma once
+/// Rows of floats as signed bytes with a scale: what an integer product takes for its activations.
+///
+///     q_k = round(127 x_k / max |x|)      x_k ~ s q_k,   s = max |x| / 127       over a row, or each 32 of a row
+///
+/// A row's numbers depend on that row alone, so a prompt read at once or token by token gives the same ones. A row
+/// with a NaN or an infinity has the scale NaN: it spoils its own results and does not pass for numbers.
+
+#include <cstdint>
+
+#include <smolvlm/core/storage.hpp>
+#include <smolvlm/core/view.hpp>
+#include <smolvlm/cpu/dispatch.hpp>
+
+namespace smolvlm::cpu {
+
+/// Quantised rows in memory that somebody else owns.
+struct IntegerRows {
+    std::int8_t* q;       // [rows, stride], zeros behind the K-th
+    Index stride;         // a multiple of 4
+    float* scale;         // [rows, blocks]
+    std::int32_t* start;  // [rows, blocks]: -offset * sum of the q, where sums begin (integer_panels.hpp says why)
+    Index blocks;         // scales of a row
+
+    IntegerRows at(Index row) const {
+        return {q + row * stride, stride, scale + row * blocks, start + row * blocks, blocks};
+    }
+    static Index stride_of(Index K) { return (K + 63) / 64 * 64 + 64; }  // not a power of two: cache sets
+    static std::size_t bytes(Index rows, Index K, Index blocks) {
+        return static_cast<std::size_t>(rows * (stride_of(K) + blocks * 8));
+    }
+    static IntegerRows in(const Storage& memory, Index rows, Index K, Index blocks) {
+        auto* const q = reinterpret_cast<std::int8_t*>(memory.data());
+        auto* const scale = reinterpret_cast<float*>(q + rows * stride_of(K));
+        return {q, stride_of(K), scale, reinterpret_cast<std::int32_t*>(scale + rows * blocks), blocks};
+    }
+};
+
+/// rows of x [rows, K] into `to`, in blocks of `block` numbers; `offset` as in integer_panels.hpp.
+struct QuantizeRows {
+    template <int Bytes>
+    SMOLVLM_INLINE static void run(const float* x, Index rows, Index K, Index block, int offset, IntegerRows to) {
+        for (Index r = 0; r < rows; ++r, x += K) {
+            const IntegerRows row = to.at(r);
+            for (Index b = 0; b < row.blocks; ++b)
+                quantize<Bytes>(x + b * block, std::min(block, K - b * block), offset, row.q + b * block, row.scale + b,
+                                row.start + b);
+            std::fill(row.q + K, row.q + (K + 3) / 4 * 4, std::int8_t(0));
+        }
+    }
+
+private:
+    template <int Bytes>
+    SMOLVLM_INLINE static void quantize(const float* x, Index n, int offset, std::int8_t* q, float* scale,
+                                        std::int32_t* start) {
+        constexpr int L = lanes<float, Bytes>;
+        using V = Vec<float, L>;
+        const Index whole = n / L * L, rest = n - whole;
+        V most = V::zero(), poison = V::zero();
+        const auto look = [&](const V& v) __attribute__((always_inline)) {
+            most = max(max(v, V::zero() - v), most);
+            poison.add_product(0.0f, v);  // NaN where v is no number or infinite
+        };
+        for (Index i = 0; i < whole; i += L) look(V::load(x + i));
+        if (rest) look(V::load_first(x + whole, rest));
+        const float largest_magnitude = largest(most), inverse = 127 / largest_magnitude;
+        const float factor = inverse <= 3e38f ? inverse : 0.0f;  // nothing but zeros (or nearly): all q are zero
+        detail::Raw<std::int32_t, L> total{};
+        const auto convert = [&](const V& v) __attribute__((always_inline)) {
+            constexpr float shift = 0x1.8p23f;  // adding it rounds to an integer, which then sits in the low bits
+            detail::Raw<std::int32_t, L> bits;
+            detail::reinterpret((v * factor + shift).v, bits);
+            bits -= 0x4b400000;
+            total += bits;
+            return __builtin_convertvector(bits, detail::Raw<std::int8_t, L>);
+        };
+        for (Index i = 0; i < whole; i += L) {
+            const auto part = convert(V::load(x + i));
+            std::memcpy(q + i, &part, sizeof part);
+        }
+        if (rest) {
+            const auto part = convert(V::load_first(x + whole, rest));
+            std::memcpy(q + whole, &part, static_cast<std::size_t>(rest));
+        }
+        Vec<std::int32_t, L> sums;
+        sums.v = total;
+        *scale = factor > 0 ? largest_magnitude / 127 + sum(poison) : sum(poison);
+        *start = -offset * sum(sums);
+    }
+};
+
+}  // namespace smolvlm::cpu
