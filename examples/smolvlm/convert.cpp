@@ -28,7 +28,7 @@ int convert(const Words& words) {
     const auto model = load_model(be, checkpoint.config, *checkpoint.weights);
     const DType held = dtype == "f32" ? DType::f32 : dtype == "f16" ? DType::f16 : DType::bf16;
     save(be, model, checkpoint.generation, output,
-         {.dtype = held, .copy_from = flags.model.ends_with(".gguf") ? std::string() : flags.model});
+         {.dtype = held, .copy_from = flags.model, .mmproj = flags.mmproj});
     return 0;
 }
 

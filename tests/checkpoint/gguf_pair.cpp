@@ -1,3 +1,4 @@
+#include <smolvlm/checkpoint/save.hpp>
 #include <smolvlm/ref/ref.hpp>
 
 #include <doctest/doctest.h>
@@ -165,4 +166,34 @@ TEST_CASE("gguf_pair: what does not fit is an error that names the file and the 
     pair.write();
     CHECK(contains(error_of([&] { open_checkpoint(pair.vision_path, pair.vision_path); }), "expected \"llama\""));
     CHECK(contains(error_of([&] { open_checkpoint(pair.text_path, pair.text_path); }), "expected \"clip\""));
+}
+
+TEST_CASE("save: a GGUF pair becomes a folder with its tokenizer, generation and picture settings") {
+    for (const char* name : {"gqa_untied_r2", "mha_tied_r3"}) {
+        CAPTURE(name);
+        const Pair pair(name);
+        const Checkpoint before = pair.open();
+        Ref<float> be;
+        const auto model = load_model(be, before.config, *before.weights);
+        const std::string path = pair.folder / "saved";
+        save(be, model, before.generation, path, {.copy_from = pair.text_path, .mmproj = pair.vision_path});
+
+        const Checkpoint after = open_hf_folder(path);
+        CHECK(after.generation.eos == before.generation.eos);
+        CHECK(after.processor.image_seq_len == before.processor.image_seq_len);
+        CHECK(after.processor.image.longest_edge == before.processor.image.longest_edge);
+        CHECK(after.processor.image.tile == before.processor.image.tile);
+        CHECK(after.processor.image.mean == before.processor.image.mean);
+        const Tokenizer &ours = after.processor.tokenizer, &theirs = pair.source.processor.tokenizer;
+        const std::string text = "User:<image> Row 12, caf\u00e9: a  b\n<row_1_col_2><end_of_utterance>\nAssistant:";
+        CHECK(ours.encode(text) == theirs.encode(text));
+        for (std::int32_t id = 0; id < theirs.vocab_size(); ++id) CHECK(ours.is_special(id) == theirs.is_special(id));
+    }
+    const Pair pair;
+    pair.write();
+    const Checkpoint text_only = open_gguf_pair(pair.text_path);
+    Ref<float> be;
+    save(be, load_model(be, text_only.config, *text_only.weights), text_only.generation, pair.folder / "text",
+         {.copy_from = pair.text_path});
+    CHECK_FALSE(open_hf_folder(pair.folder / "text").processor.has_images());
 }

@@ -1,22 +1,23 @@
 #pragma once
 /// Writes a model as a Hugging Face folder that transformers loads: config.json, generation_config.json,
-/// model.safetensors, and on request the tokenizer and processor files of another folder. The folder appears whole or
-/// not at all.
+/// model.safetensors, and on request the tokenizer and processor files of the checkpoint that it was. The folder appears
+/// whole or not at all.
 ///
 ///     save(be, model, generation, "folder", {.dtype = DType::bf16, .copy_from = "where/it/was/loaded/from"});
 
 #include <functional>
 
+#include <smolvlm/checkpoint/gguf_folder.hpp>
 #include <smolvlm/checkpoint/hf_folder.hpp>
-#include <smolvlm/io/atomic_folder.hpp>
 
 namespace smolvlm {
 
 struct SaveOptions {
     // F64, F32, F16 or BF16; empty: each parameter as it is held, quantised ones in F32.
     std::optional<DType> dtype = std::nullopt;
-    // The folder whose tokenizer and processor files go along; empty: none do.
-    std::string copy_from = {};
+    // The folder whose tokenizer and processor files go along, or the GGUF file (with its mmproj) from whose metadata they
+    // are written; empty: none do.
+    std::string copy_from = {}, mmproj = {};
     int threads = default_threads();
     // Whatever else is to appear in the folder, together with the model.
     std::function<void(AtomicFolder&)> also = {};
@@ -131,7 +132,9 @@ void save(B& be, const SmolVLM<B>& model, const GenerationConfig& generation, co
     const DType dtype = announced.front().dtype;
     folder.write("config.json", detail::model_config_json(config, generation, dtype).dump(2) + '\n');
     folder.write("generation_config.json", detail::generation_config_json(generation).dump(2) + '\n');
-    if (!options.copy_from.empty())
+    if (options.copy_from.ends_with(".gguf"))
+        write_files_of_gguf(folder, options.copy_from, options.mmproj);
+    else if (!options.copy_from.empty())
         for (const char* name : {"tokenizer.json", "tokenizer_config.json", "special_tokens_map.json",
                                  "added_tokens.json", "vocab.json", "merges.txt", "chat_template.json",
                                  "chat_template.jinja", "preprocessor_config.json", "processor_config.json"})

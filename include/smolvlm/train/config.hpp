@@ -128,8 +128,7 @@ struct TrainConfig {
         f("dora", self.dora, "true: a learned magnitude for every output too (arXiv:2402.09353)");
         f("lora_gaussian", self.lora_gaussian, "true: they start from N(0, 1/rank^2) instead of uniform numbers");
         f("lora_merge", self.lora_merge,
-          "true: at the end the whole model with its adapters merged is written to output/merged (of a .gguf model "
-          "without tokenizer files)");
+          "true: at the end the whole model with its adapters merged is written to output/merged");
 
         f.section("Course of the run");
         f("checkpoint_every", self.checkpoint_every, or_zero, "steps between checkpoints; 0: only at the end");

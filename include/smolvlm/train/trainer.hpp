@@ -231,7 +231,10 @@ std::string Trainer<B>::save() {
             folder.commit();
         } else {
             smolvlm::save(be_.inner(), model_, checkpoint_.generation, path,
-                          {.copy_from = source_, .threads = config_.thread_count(), .also = add_state});
+                          {.copy_from = source_,
+                           .mmproj = config_.path(config_.mmproj),
+                           .threads = config_.thread_count(),
+                           .also = add_state});
             source_ = path;
         }
         remove_old_checkpoints(output_, config_.keep_checkpoints);
@@ -250,7 +253,7 @@ std::string Trainer<B>::save_merged() {
     SmolVLM<B> merged = model_;
     merge_adapters(be_.inner(), merged, *adapters_, config_.thread_count());
     smolvlm::save(be_.inner(), merged, checkpoint_.generation, path,
-                  {.copy_from = source_, .threads = config_.thread_count()});
+                  {.copy_from = source_, .mmproj = config_.path(config_.mmproj), .threads = config_.thread_count()});
     return path;
 }
 
