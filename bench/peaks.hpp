@@ -9,7 +9,7 @@
 #include <vector>
 
 #include <smolvlm/core/parallel.hpp>
-#include <smolvlm/cpu/dispatch.hpp>
+#include <smolvlm/cpu/integer_dot.hpp>
 
 namespace bench {
 
@@ -57,6 +57,50 @@ struct MultiplyAdd {
         out[3] = sum(total);
     }
 };
+
+/// Products of bytes that touch no memory.
+struct MultiplyAddBytes {
+    template <class Dots>
+    SMOLVLM_INLINE static void run(Index repeats, std::int32_t* out) {
+        constexpr int sums = Dots::bytes == 64 ? 20 : 8;
+        typename Dots::Ints x[std::size_t{sums}];
+        typename Dots::Operand w, four;
+        cpu::detail::Raw<std::uint32_t, Dots::L> bytes;
+        cpu::detail::broadcast(out, bytes);
+        Dots::weights(bytes, w);
+        Dots::activations(reinterpret_cast<const std::int8_t*>(out + 1), four);
+#pragma GCC unroll 20
+        for (int i = 0; i < sums; ++i) cpu::detail::broadcast(out + i % 4, x[i]);
+#pragma GCC unroll 1
+        for (Index r = 0; r < repeats; ++r)
+#pragma GCC unroll 20
+            for (int i = 0; i < sums; ++i) Dots::add(x[i], w, four);
+        typename Dots::Ints total = x[0];
+#pragma GCC unroll 20
+        for (int i = 1; i < sums; ++i) total += x[i];
+        std::memcpy(out, &total, 16);
+    }
+};
+
+/// One thread's float multiply-adds, or integer ones, in a few dozen microseconds: to be taken between the runs of a
+/// kernel, the best of many against the best of many.
+inline double burst_gflops(CpuPath path, bool integers) {
+    constexpr Index repeats = 20'000;
+    const bool wide = path >= CpuPath::avx512;
+    const double start = now();
+    float numbers[] = {0.999f, 0.001f, 1.0f, 0.0f};
+    std::int32_t bytes[] = {0x01010101, 0x01010101, 1, 1};
+    if (integers)
+        cpu::dispatch_integers<MultiplyAddBytes>(path, repeats, static_cast<std::int32_t*>(bytes));
+    else
+        cpu::dispatch<MultiplyAdd>(path, repeats, static_cast<float*>(numbers));
+    volatile float sink = numbers[3];
+    volatile std::int32_t integer_sink = bytes[0];
+    (void)sink, (void)integer_sink;
+    const double registers = integers ? (wide ? 20 : 8) : (wide ? 20 : 12);
+    const double lanes = wide ? 16 : path == CpuPath::avx2 ? 8 : 4;
+    return 2 * static_cast<double>(repeats) * registers * lanes * (integers ? 4 : 1) / (now() - start) / 1e9;
+}
 
 /// Float multiply-adds of all threads together, in GFLOP/s.
 inline double peak_gflops(int threads, CpuPath path) {

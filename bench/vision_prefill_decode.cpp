@@ -3,7 +3,8 @@
 // JSON object of medians, with the machine's limits measured beside each figure.
 //
 //     bench_vision_prefill_decode [--model DIR] [--threads N] [--prompt 1200] [--tokens 24] [--runs 3]
-//         [--dtype f32|bf16|f16|q8_0|q4_0|q4_1] [--clock wall|processor]
+//         [--dtype f32|bf16|f16|int8|q8_0|q4_0|q4_1] [--clock wall|processor]
+// int8, q8_0 and q4_0 multiply integers, as `smolvlm generate --dtype` does.
 
 #include <cstdio>
 #include <cstring>
@@ -75,7 +76,8 @@ int main(int argc, char** argv) {
     int threads = default_threads(), runs = 3;
     Index prompt = 1200, tokens = 24;
     DType dtype = DType::f32;
-    std::string folder;
+    Precision precision = Precision::exact;
+    std::string folder, held = "f32";
     for (int i = 1; i + 1 < argc; i += 2) {
         const std::string flag = argv[i], value = argv[i + 1];
         if (flag == "--threads") threads = static_cast<int>(number_of(value));
@@ -84,14 +86,17 @@ int main(int argc, char** argv) {
         if (flag == "--tokens") tokens = static_cast<Index>(number_of(value));
         if (flag == "--model") folder = value;
         if (flag == "--clock") bench::processor_time = value == "processor";
-        if (flag == "--dtype")
+        if (flag == "--dtype") {
+            held = value;
+            precision = value == "int8" ? Precision::int8 : value[0] == 'q' ? Precision::native : Precision::exact;
             for (DType d : {DType::f32, DType::f16, DType::bf16, DType::q8_0, DType::q4_0, DType::q4_1}) {
                 std::string name(info(d).name);
                 for (char& c : name) c = static_cast<char>(std::tolower(c));
                 if (name == value) dtype = d;
             }
+        }
     }
-    B be(threads);
+    B be(threads, precision);
     const auto model =
         folder.empty() ? random_model(be, shape_256m(), dtype) : load(be, folder, {.mmproj = {}, .weight_dtype = dtype}).model;
     const VisionConfig& vision = model.config.vision;
@@ -148,7 +153,7 @@ int main(int argc, char** argv) {
                     seconds * 1e3, flop / seconds / 1e9, peak, flop / seconds / 1e9 / peak);
     };
     std::printf("{\n  \"path\": \"%s\", \"threads\": %d, \"dtype\": \"%s\", \"prompt\": %ld,\n",
-                join(be.path()).c_str(), threads, join(dtype).c_str(), static_cast<long>(prompt));
+                join(be.path()).c_str(), threads, held.c_str(), static_cast<long>(prompt));
     speed("vision_tile", tile, vision_flop, tile_peak);
     speed("prefill", prefill, prefill_flop, prefill_peak);
     std::printf("  \"decode\": {\"tokens_per_s\": %.2f, \"ms\": %.2f, \"gbps\": %.1f, \"read_gbps\": %.1f, "
