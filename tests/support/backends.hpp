@@ -17,7 +17,9 @@
 #include "support/error_text.hpp"
 #include "support/random_tensor.hpp"
 
+#ifndef SMOLVLM_TEST_BACKENDS  // tests/cuda brings its own
 #define SMOLVLM_TEST_BACKENDS smolvlm::Ref<double>, smolvlm::Ref<float>, smolvlm::Cpu<double>, smolvlm::Cpu<float>
+#endif
 
 namespace testing {
 
