@@ -53,6 +53,12 @@ struct ExpOf {
         return exp(a);
     }
 };
+struct Exp2Of {
+    template <class V>
+    SMOLVLM_INLINE static V of(const V& a, const V&) {
+        return exp2_below_one(a);
+    }
+};
 }  // namespace
 
 TEST_CASE("cpu exp: within two units in the last place wherever the result is a normal float") {
@@ -83,6 +89,27 @@ TEST_CASE("cpu exp: within two units in the last place wherever the result is a 
         CHECK(std::isnan(out[4]));
         CHECK(out[5] == 0);
         CHECK(out[6] == 1);
+    }
+}
+
+TEST_CASE("cpu exp2: within 1.2 units in the last place for all of -126 to 0, and zero below") {
+    std::vector<float> x{-126.0f, -126.00001f, -1e30f, -HUGE_VALF, NAN, -0.0f, 0.0f, -1e-30f, -0.5f, -0.49999997f};
+    for (float v = -126; v < 0; v += 1.3e-4f) x.push_back(v);
+    std::vector<float> y(x.size());
+    for (CpuPath path : paths()) {
+        const View<const float> in(x.data(), Shape{static_cast<Index>(x.size())});
+        cpu::elementwise<Exp2Of>(in, in, View<float>(y.data(), in.shape()), path, 1);
+        double worst = 0;
+        for (std::size_t i = 0; i < x.size(); ++i) {
+            if (i >= 1 && i <= 4) continue;
+            const double exact = std::exp2(static_cast<double>(x[i]));
+            const float near = static_cast<float>(exact);
+            const double unit = static_cast<double>(std::nextafter(near, HUGE_VALF)) - static_cast<double>(near);
+            worst = std::max(worst, std::abs(static_cast<double>(y[i]) - exact) / unit);
+        }
+        CHECK(worst <= 1.2);  // 0.94 where a * b + c is rounded once
+        for (std::size_t i : {1u, 2u, 3u}) CHECK(y[i] == 0);
+        CHECK(std::isnan(y[4]));
     }
 }
 

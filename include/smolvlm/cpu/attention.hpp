@@ -15,6 +15,7 @@
 #include <smolvlm/cpu/attention_decode.hpp>
 #include <smolvlm/cpu/gemm.hpp>
 #include <smolvlm/cpu/team.hpp>
+#include <smolvlm/cpu/turn.hpp>
 
 namespace smolvlm::cpu {
 
@@ -29,16 +30,11 @@ inline constexpr Index score_stride = key_block + 64 / static_cast<Index>(sizeof
 
 constexpr Index round_up(Index n, Index step) { return (n + step - 1) / step * step; }
 
-/// panel [K, key_panel] = the first `count` keys [count, stride ld] turned, zeros after them; eight keys at a time,
-/// so that the writes are neighbours.
+/// panel [K, key_panel] = the first `count` keys [count, stride ld] turned, zeros after them.
 template <class T>
-void turn(const T* keys, Index ld, Index count, Index K, T* panel) {
-    constexpr Index P = key_panel<T>, together = 8;
-    for (Index c = 0; c < P; c += together)
-        for (Index d = 0; d < K; ++d) {
-            T* const to = panel + d * P + c;
-            for (Index i = 0; i < together; ++i) to[i] = c + i < count ? keys[(c + i) * ld + d] : T(0);
-        }
+void turn_keys(const T* keys, Index ld, Index count, Index K, T* panel, CpuPath path) {
+    if (count < key_panel<T>) std::fill_n(panel, K * key_panel<T>, T(0));
+    dispatch<Turn>(path, keys, ld, count, K, panel, key_panel<T>);
 }
 /// to [key_panel, width] = the first `count` rows [count, stride ld], zeros around them.
 template <class T>
@@ -48,6 +44,19 @@ void copy_padded(const T* rows, Index ld, Index count, Index K, T* to, Index wid
         std::copy_n(rows + c * ld * (copied > 0), copied, to);
         std::fill(to + copied, to + width, T(0));
     }
+}
+
+/// Scores are kept in units in which the exponential is quickest: times log2 e for float, so that it is a power of two.
+template <class T>
+constexpr T exponent_unit() {
+    return sizeof(T) == 4 ? T(1.4426950408889634074) : T(1);
+}
+template <class T, int L>
+SMOLVLM_INLINE Vec<T, L> exp_of_units(const Vec<T, L>& x) {
+    if constexpr (sizeof(T) == 4)
+        return exp2_below_one(x);
+    else
+        return exp<true>(x);
 }
 
 /// The block of query rows and its state. Rows of q and o stand `width` numbers apart, K rounded up to
@@ -60,6 +69,38 @@ struct Block {
     Index rows_per_key;   // causal: so many rows later it is one key more; 0: all rows see the same keys
 
     Index visible(Index r) const { return rows_per_key > 0 ? first_visible + r / rows_per_key : first_visible; }
+};
+
+/// to = from * factor, K numbers; `whole` of them in registers.
+template <class V, class T>
+SMOLVLM_INLINE void scaled(const T* from, T factor, Index K, T* to) {
+    Index d = 0;
+    for (; d + V::lanes <= K; d += V::lanes) (V::load(from + d) * factor).store(to + d);
+    for (; d < K; ++d) to[d] = from[d] * factor;
+}
+
+/// Row r of a block is head r % shared of position r / shared: at q + r / shared * stride + r % shared * K.
+template <class T>
+struct BeginBlock {
+    template <int Bytes>
+    SMOLVLM_INLINE static void run(Block<T> b, const T* q, Index stride, Index shared, T factor) {
+        using V = Vec<T, lanes<T, Bytes>>;
+        for (Index r = 0; r < b.rows; ++r) {
+            scaled<V>(q + r / shared * stride + r % shared * b.K, factor, b.K, b.q + r * b.width);
+            b.m[r] = -std::numeric_limits<T>::infinity();
+            b.l[r] = 0;
+        }
+        for (Index i = 0; i < b.rows * b.width; i += V::lanes) V::zero().store(b.o + i);
+    }
+};
+template <class T>
+struct EndBlock {
+    template <int Bytes>
+    SMOLVLM_INLINE static void run(Block<T> b, T* y, Index stride, Index shared) {
+        for (Index r = 0; r < b.rows; ++r)  // a row that has seen no key is zero
+            scaled<Vec<T, lanes<T, Bytes>>>(b.o + r * b.width, b.l[r] > 0 ? T(1) / b.l[r] : T(0), b.K,
+                                            y + r / shared * stride + r % shared * b.K);
+    }
 };
 
 /// Takes up the keys j0 .. j0 + count - 1: k_panels [count/key_panel][K][key_panel], v [count, width].
@@ -100,12 +141,12 @@ struct Step {
         const T before = b.m[r], m = std::max(before, largest(max(highest, other)));
         V total = V::zero();
         for (Index j = 0; j < end; j += L) {
-            const V e = exp<true>(V::load(s + j) - m);
+            const V e = exp_of_units(V::load(s + j) - m);
             e.store(s + j);
             total = total + e;
         }
         if (m > before) {
-            const T shrink = std::exp(before - m);  // 0 at the first block, where before is -infinity
+            const T shrink = std::exp((before - m) / exponent_unit<T>());  // 0 at the first block, where before is -infinity
             b.l[r] *= shrink;
             T* const o = b.o + r * b.width;
             for (Index i = 0; i < b.width; i += L) (V::load(o + i) * shrink).store(o + i);
@@ -141,14 +182,14 @@ void attention(In<T> q, In<T> k, In<T> v, Heads heads, const Segments& segments,
                 const Index g = i / panels, first = i % panels * P, count = std::min(P, segment.keys - first);
                 const Index source = ((segment.k0 + first) * G + g) * K;
                 T* const head = base + g * head_size;
-                turn(k.data() + source, G * K, count, K, head + first * K);
+                turn_keys(k.data() + source, G * K, count, K, head + first * K, path);
                 copy_padded(v.data() + source, G * K, count, K, head + keys * K + first * width, width);
             }
         });
 
         const Index positions = std::max<Index>(1, query_rows / shared), rows_most = positions * shared;
         const Index blocks = (segment.n + positions - 1) / positions;
-        const T scale = T(1) / std::sqrt(static_cast<T>(K));
+        const T factor = exponent_unit<T>() / std::sqrt(static_cast<T>(K));
         for_each_task<T>(team, G * blocks, rows_most * (2 * width + score_stride<T> + 2), [&](T* scratch, Index task) {
             const Index g = task / blocks, block = blocks - 1 - task % blocks;  // causal: the longest first
             const Index t0 = block * positions, rows = std::min(positions, segment.n - t0) * shared;
@@ -162,22 +203,13 @@ void attention(In<T> q, In<T> k, In<T> v, Heads heads, const Segments& segments,
                        .width = width,
                        .first_visible = segments.visible(segment, t0),
                        .rows_per_key = segments.causal() ? shared : 0};
-            for (Index r = 0; r < rows; ++r) {
-                const T* const source = q.data() + ((segment.q0 + t0 + r / shared) * H + g * shared + r % shared) * K;
-                for (Index d = 0; d < K; ++d) b.q[r * width + d] = source[d] * scale;
-                b.m[r] = -std::numeric_limits<T>::infinity();
-                b.l[r] = 0;
-            }
-            std::fill_n(b.o, rows * width, T(0));
+            const Index first = ((segment.q0 + t0) * H + g * shared) * K;
+            dispatch<BeginBlock<T>>(path, b, q.data() + first, H * K, shared, factor);
             const Index most = b.visible(rows - 1);
             const T *const k_panels = base + g * head_size, *const v_rows = k_panels + keys * K;
             for (Index j = 0; j < most; j += key_block)
                 dispatch<Step<T>>(path, b, k_panels + j * K, v_rows + j * width, j, std::min(key_block, most - j));
-            for (Index r = 0; r < rows; ++r) {
-                T* const target = y.data() + ((segment.q0 + t0 + r / shared) * H + g * shared + r % shared) * K;
-                const T inverse = most > 0 ? T(1) / b.l[r] : T(0);
-                for (Index d = 0; d < K; ++d) target[d] = b.o[r * width + d] * inverse;
-            }
+            dispatch<EndBlock<T>>(path, b, y.data() + first, H * K, shared);
         });
     }
 }

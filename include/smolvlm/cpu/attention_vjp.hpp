@@ -169,8 +169,8 @@ void attention_vjp(In<T> q, In<T> k, In<T> v, Heads heads, const Segments& segme
         HeadPanels<T> head{scratch, scratch + keys_most * K, scratch + keys_most * 2 * K};
         for (Index j = 0; j < last_visible; j += P) {
             const Index count = std::min(P, segment.keys - j), source = ((segment.k0 + j) * G + g) * K;
-            turn(k.data() + source, G * K, count, K, head.k_turned + j * K);
-            turn(v.data() + source, G * K, count, K, head.v_turned + j * K);
+            turn_keys(k.data() + source, G * K, count, K, head.k_turned + j * K, path);
+            turn_keys(v.data() + source, G * K, count, K, head.v_turned + j * K, path);
             copy_padded(k.data() + source, G * K, count, K, head.k_rows + j * width, width);
         }
         T *at = scratch + keys_most * (2 * K + width), *const dk_sum = at, *const dv_sum = at + keys_most * width;

@@ -16,12 +16,6 @@
 namespace smolvlm::cpu {
 
 namespace detail {
-#if defined(__x86_64__) && !defined(__clang__)
-inline constexpr bool has_assembler = true;
-#else
-inline constexpr bool has_assembler = false;
-#endif
-
 /// The four bytes at `from` in every lane. (In assembler, because this is first compiled for no instruction set at all,
 /// and GCC then writes a sum with a number lane by lane, for good.)
 template <class Ints>

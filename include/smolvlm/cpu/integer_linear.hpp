@@ -39,32 +39,29 @@ SMOLVLM_INLINE void ask_ahead(const std::byte* line) {
             __builtin_prefetch(reinterpret_cast<const char*>(line) + 6144 + byte);
 }
 
-/// sums[r][c] += the groups of `lines` lines, from column byte `column` on, times those of R rows of x.
+/// sums[r][c] += the groups of a line times those of R rows of x.
 template <class Dots, int R, int C, bool far>
-SMOLVLM_INLINE void add_lines(const std::int8_t* x, Index stride, const std::byte* w, Index lines,
-                              typename Dots::Ints (&sums)[std::size_t{R}][std::size_t{C}]) {
-    constexpr Index step = 4 * Dots::L;
-#pragma GCC unroll 1
-    for (Index i = 0; i < lines; ++i, w += IntegerLayout::line, x += 4) {
-        ask_ahead<far>(w);
-        typename Dots::Operand groups[std::size_t{C}];
+SMOLVLM_INLINE void add_line(const std::int8_t* x, Index stride, const std::byte* w,
+                             typename Dots::Ints (&sums)[std::size_t{R}][std::size_t{C}]) {
+    ask_ahead<far>(w);
+    typename Dots::Operand groups[std::size_t{C}];
 #pragma GCC unroll 3
-        for (int c = 0; c < C; ++c) Dots::weights(groups_at<Dots>(w + c * step).v, groups[c]);
+    for (int c = 0; c < C; ++c) Dots::weights(groups_at<Dots>(w + c * 4 * Dots::L).v, groups[c]);
 #pragma GCC unroll 8
-        for (int r = 0; r < R; ++r) {
-            typename Dots::Operand four;
-            Dots::activations(x + r * stride, four);
+    for (int r = 0; r < R; ++r) {
+        typename Dots::Operand four;
+        Dots::activations(x + r * stride, four);
 #pragma GCC unroll 3
-            for (int c = 0; c < C; ++c) Dots::add(sums[r][c], groups[c], four);
-        }
+        for (int c = 0; c < C; ++c) Dots::add(sums[r][c], groups[c], four);
     }
 }
-/// The same for the four lines of a block of nibbles: low halves belong to the first four groups, high ones to the others.
+/// The same for the four lines of a block of nibbles: low halves belong to the first four groups, high ones to the
+/// others.
 template <class Dots, int R, int C, bool far>
 SMOLVLM_INLINE void add_nibbles(const std::int8_t* x, Index stride, const std::byte* w,
                                 typename Dots::Ints (&sums)[std::size_t{R}][std::size_t{C}]) {
     constexpr Index step = 4 * Dots::L;
-#pragma GCC unroll 1
+#pragma GCC unroll 4
     for (Index i = 0; i < 4; ++i, w += IntegerLayout::line, x += 4) {
         ask_ahead<far>(w);
         Groups<Dots> both[std::size_t{C}];
@@ -129,7 +126,10 @@ SMOLVLM_INLINE void tile(const IntegerRows& x, const std::byte* panel, const Int
         for (int r = 0; r < R; ++r)
 #pragma GCC unroll 3
             for (int c = 0; c < C; ++c) detail::broadcast(x.start + r, sums[r][c]);
-        add_lines<Dots, R, C, far>(x.q, x.stride, panel + 4 * j, at.block_lines(), sums);
+        const Index lines = at.block_lines();
+#pragma GCC unroll 1
+        for (Index i = 0; i < lines; ++i)
+            add_line<Dots, R, C, far>(x.q + 4 * i, x.stride, panel + i * at.line + 4 * j, sums);
         const float* const scales = reinterpret_cast<const float*>(panel + at.scales_at(0)) + j;
 #pragma GCC unroll 8
         for (int r = 0; r < R; ++r)
@@ -149,10 +149,13 @@ SMOLVLM_INLINE void tile(const IntegerRows& x, const std::byte* panel, const Int
 #pragma GCC unroll 3
                 for (int c = 0; c < C; ++c) detail::broadcast(x.start + r * blocks + b, sums[r][c]);
             const std::byte* const lines = panel + at.lines_at(b) + 4 * j;
-            if constexpr (format == IntegerFormat::q8_0)
-                add_lines<Dots, R, C, far>(x.q + 32 * b, x.stride, lines, 8, sums);
-            else
+            if constexpr (format == IntegerFormat::q8_0) {
+#pragma GCC unroll 8
+                for (Index i = 0; i < 8; ++i)
+                    add_line<Dots, R, C, far>(x.q + 32 * b + 4 * i, x.stride, lines + i * at.line, sums);
+            } else {
                 add_nibbles<Dots, R, C, far>(x.q + 32 * b, x.stride, lines, sums);
+            }
             const std::byte* const scales = panel + at.scales_at(b) + 2 * j;
 #pragma GCC unroll 3
             for (int c = 0; c < C; ++c) {

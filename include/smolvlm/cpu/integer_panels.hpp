@@ -15,6 +15,7 @@
 /// row: s = max |w| / 127. Rows beyond the last have scale zero.
 
 #include <smolvlm/core/quant.hpp>
+#include <smolvlm/cpu/turn.hpp>
 
 namespace smolvlm::cpu {
 
@@ -51,20 +52,31 @@ constexpr IntegerFormat integer_format(DType dtype, bool floats) {
 
 namespace detail {
 
-inline void pack_int8_row(const float* row, const IntegerLayout& at, Index c, std::byte* panel) {
-    float most = 0;
-    for (Index k = 0; k < at.K; ++k) most = std::max(most, std::abs(row[k]));
-    const float factor = most > 1e-36f ? 127 / most : 0.0f;
-    for (Index k = 0; k < at.block_lines() * 4; k += 4) {
-        std::uint32_t group = 0;
-        for (Index i = 0; i < 4; ++i) {
-            const float v = k + i < at.K ? row[k + i] * factor : 0.0f;
-            group |= static_cast<std::uint32_t>(static_cast<int>(v + (v < 0 ? -0.5f : 0.5f)) + 128) << (8 * i);
-        }
-        smolvlm::detail::store(panel + k / 4 * at.line + c * 4, group);
+/// Bytes of a row of floats: u = 128 + round(127 w / max |w|).
+struct RoundRow {
+    template <int Bytes>
+    SMOLVLM_INLINE static void run(const float* row, Index K, std::uint8_t* q, float* scale) {
+        constexpr int L = lanes<float, Bytes>;
+        using V = Vec<float, L>;
+        const Index whole = K / L * L;
+        V high = V::zero();
+        for (Index k = 0; k < whole; k += L) high = max(max(V::load(row + k), V::zero() - V::load(row + k)), high);
+        float most = largest(high);
+        for (Index k = whole; k < K; ++k) most = std::max(most, std::abs(row[k]));
+        const float factor = most > 1e-36f ? 127 / most : 0.0f;
+        *scale = factor > 0 ? most / 127 : 0.0f;
+        const auto round = [&](const V& x, std::uint8_t* to) __attribute__((always_inline)) {
+            Raw<std::uint32_t, L> bits;
+            reinterpret((x * factor + (0x1.8p23f + 128)).v, bits);  // the sum is rounded to an integer, in its low bits
+            store_low_bytes<L>(bits, to);
+        };
+        for (Index k = 0; k < whole; k += L) round(V::load(row + k), q + k);
+        if (whole == K) return;
+        std::uint8_t rest[std::size_t{L}];
+        round(V::load_first(row + whole, K - whole), rest);
+        std::copy_n(rest, K - whole, q + whole);
     }
-    smolvlm::detail::store(panel + at.scales_at(0) + c * 4, factor > 0 ? most / 127 : 0.0f);
-}
+};
 
 inline void pack_block_row(const std::byte* row, const IntegerLayout& at, Index c, std::byte* panel) {
     const std::uint32_t flip = at.format == IntegerFormat::q8_0 ? 0x80808080u : 0u;  // signed to unsigned: + 128
@@ -79,22 +91,27 @@ inline void pack_block_row(const std::byte* row, const IntegerLayout& at, Index 
 
 }  // namespace detail
 
-/// Row c of a panel from its bytes in a file; null: a row of zeros. `wide` [K] is scratch.
-inline void pack_integer_row(DType dtype, const std::byte* row, const IntegerLayout& at, Index c, std::byte* panel,
-                             float* wide) {
-    if (!row) {
-        const Index scale = at.has_blocks() ? 2 : 4;
-        for (Index b = 0; b < at.blocks(); ++b)
-            std::fill_n(panel + at.scales_at(b) + c * scale, scale, std::byte(0));
-        for (Index b = 0; b < at.blocks(); ++b)
-            for (Index i = 0; i < at.block_lines(); ++i)
-                std::fill_n(panel + at.lines_at(b) + i * at.line + c * 4, 4, std::byte(0));
-    } else if (at.has_blocks()) {
-        detail::pack_block_row(row, at, c, panel);
-    } else {
-        dequantize_row(dtype, row, at.K, wide);
-        detail::pack_int8_row(wide, at, c, panel);
+/// A panel from `count` <= 48 rows of a file, row_bytes apart; `scratch` as many floats as integer_scratch says.
+inline Index integer_scratch(const IntegerLayout& at) { return at.has_blocks() ? 0 : at.K + 48 * at.block_lines(); }
+inline void pack_integer_panel(DType dtype, const std::byte* rows, Index row_bytes, Index count, const IntegerLayout& at,
+                               std::byte* panel, float* scratch) {
+    if (count < at.width) std::fill_n(panel, at.panel_bytes(), std::byte(0));  // scales too
+    if (at.has_blocks()) {
+        for (Index c = 0; c < count; ++c) detail::pack_block_row(rows + c * row_bytes, at, c, panel);
+        return;
     }
+    const Index lines = at.block_lines();
+    float* const groups = scratch + at.K;  // [48, lines], of four bytes each: the panel is its transpose
+    for (Index c = 0; c < count; ++c) {
+        dequantize_row(dtype, rows + c * row_bytes, at.K, scratch);
+        auto* const q = reinterpret_cast<std::uint8_t*>(groups + c * lines);
+        float scale = 0;
+        dispatch<detail::RoundRow>(cpu_path(), static_cast<const float*>(scratch), at.K, q, &scale);
+        std::fill(q + at.K, q + 4 * lines, std::uint8_t(128));
+        smolvlm::detail::store(panel + at.scales_at(0) + c * 4, scale);
+    }
+    dispatch<Turn>(cpu_path(), static_cast<const float*>(groups), lines, count, lines, reinterpret_cast<float*>(panel),
+                   at.width);
 }
 
 /// w[c, k] of a panel.

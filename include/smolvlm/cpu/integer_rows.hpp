@@ -66,21 +66,19 @@ private:
         const float largest_magnitude = largest(most), inverse = 127 / largest_magnitude;
         const float factor = inverse <= 3e38f ? inverse : 0.0f;  // nothing but zeros (or nearly): all q are zero
         detail::Raw<std::int32_t, L> total{};
-        const auto convert = [&](const V& v) __attribute__((always_inline)) {
+        const auto convert = [&](const V& v, std::int8_t* to) __attribute__((always_inline)) {
             constexpr float shift = 0x1.8p23f;  // adding it rounds to an integer, which then sits in the low bits
             detail::Raw<std::int32_t, L> bits;
             detail::reinterpret((v * factor + shift).v, bits);
             bits -= 0x4b400000;
             total += bits;
-            return __builtin_convertvector(bits, detail::Raw<std::int8_t, L>);
+            store_low_bytes<L>(bits, to);
         };
-        for (Index i = 0; i < whole; i += L) {
-            const auto part = convert(V::load(x + i));
-            std::memcpy(q + i, &part, sizeof part);
-        }
+        for (Index i = 0; i < whole; i += L) convert(V::load(x + i), q + i);
         if (rest) {
-            const auto part = convert(V::load_first(x + whole, rest));
-            std::memcpy(q + whole, &part, static_cast<std::size_t>(rest));
+            std::int8_t last[std::size_t{L}];
+            convert(V::load_first(x + whole, rest), last);
+            std::copy_n(last, rest, q + whole);
         }
         Vec<std::int32_t, L> sums;
         sums.v = total;

@@ -26,6 +26,12 @@ struct Register {
 template <class T, int L>
 using Raw = typename Register<T, L>::type;
 
+#if defined(__x86_64__) && !defined(__clang__)
+inline constexpr bool has_assembler = true;
+#else
+inline constexpr bool has_assembler = false;
+#endif
+
 /// The same bits as another type of equal size.
 template <class To, class From>
 SMOLVLM_INLINE void reinterpret(const From& from, To& to) {
@@ -80,6 +86,29 @@ struct Vec {
         return x;
     }
 };
+
+namespace detail {
+template <class Ints, std::size_t... Lane>
+SMOLVLM_INLINE void low_bytes(const Ints& x, void* to, std::index_sequence<Lane...>) {
+    Raw<std::uint8_t, static_cast<int>(sizeof(Ints))> all;
+    reinterpret(x, all);
+    const auto low = __builtin_shufflevector(all, all, 4 * Lane...);
+    std::memcpy(to, &low, sizeof low);
+}
+}  // namespace detail
+
+/// The lowest byte of each of L 32-bit numbers. (Vectors are first compiled for no instruction set at all, where GCC
+/// writes their conversion to a narrower type number by number, for good.)
+template <int L, class Ints>
+SMOLVLM_INLINE void store_low_bytes(const Ints& x, void* to) {
+    if constexpr (detail::has_assembler && L == 16) {
+#if defined(__x86_64__)
+        asm("vpmovdb %1, %0" : "=m"(*static_cast<char(*)[16]>(to)) : "v"(x));
+#endif
+    } else {
+        detail::low_bytes(x, to, std::make_index_sequence<std::size_t{L}>());
+    }
+}
 
 /// The larger of each pair; b where they cannot be compared (NaN).
 template <class T, int L>
@@ -184,6 +213,27 @@ SMOLVLM_INLINE Vec<T, L> exp(const Vec<T, L>& x) {
         for (int i = 0; i < L; ++i) y.v[i] = std::exp(x.v[i]);
         return y;
     }
+}
+
+/// 2^x for x <= 0: at most 1.2 units in the last place off (tests/cpu/ops.cpp), 0 below -126.
+///     x = n + r, |r| <= 1/2      2^x = 2^n 2^r      2^r: the minimax polynomial of degree 6 whose constant is 1
+template <int L>
+SMOLVLM_INLINE Vec<float, L> exp2_below_one(const Vec<float, L>& x) {
+    constexpr float shift = 0x1.8p23f;
+    const Vec<float, L> shifted = x + shift, r = x - (shifted - shift);
+    Vec<float, L> p = r * 1.53533620e-4f + 1.33988739e-3f;
+    p = p * r + 9.61843692e-3f;
+    p = p * r + 5.55033237e-2f;
+    p = p * r + 2.40226477e-1f;
+    p = p * r + 6.93147182e-1f;
+    p = p * r + 1.0f;
+    detail::Raw<std::uint32_t, L> bits, exponent;
+    detail::reinterpret(p.v, bits);
+    detail::reinterpret(shifted.v, exponent);
+    Vec<float, L> y;
+    detail::reinterpret(bits + (exponent << 23), y.v);
+    y.v = x.v < -126.0f ? detail::Raw<float, L>{} : y.v;
+    return y;
 }
 
 }  // namespace smolvlm::cpu
