@@ -166,9 +166,12 @@ TEST_CASE("cpu: an operand is overwritten only when nobody else can see it") {
 
 namespace {
 
-// A small model in the shape of the released ones, its weights random.
+enum class Weights { small, wide, with_outliers };
+
+// A small model in the shape of the released ones, its weights random; or one as wide as three of their heads, in which
+// rounding behaves as it does in them: smooth, or with single numbers, rows and channels that stick out.
 template <class B>
-SmolVLM<B> random_model(B& be, DType dtype) {
+SmolVLM<B> random_model(B& be, DType dtype, Weights kind = Weights::small) {
     ModelConfig config;
     config.vision = {.hidden_size = 48, .intermediate_size = 100, .num_hidden_layers = 2, .num_attention_heads = 3,
                      .num_channels = 3, .image_size = 32, .patch_size = 8, .layer_norm_eps = 1e-6};
@@ -176,12 +179,26 @@ SmolVLM<B> random_model(B& be, DType dtype) {
                    .num_attention_heads = 9, .num_key_value_heads = 3, .head_dim = 4, .rms_norm_eps = 1e-5,
                    .rope_theta = 1e5, .max_position_embeddings = 256};
     config.image_token_id = 7;
+    if (kind != Weights::small) {
+        config.vision = {.hidden_size = 192, .intermediate_size = 384, .num_hidden_layers = 4, .num_attention_heads = 3,
+                         .num_channels = 3, .image_size = 32, .patch_size = 8, .layer_norm_eps = 1e-6};
+        config.text = {.vocab_size = 500, .hidden_size = 192, .intermediate_size = 384, .num_hidden_layers = 4,
+                       .num_attention_heads = 3, .num_key_value_heads = 1, .head_dim = 64, .rms_norm_eps = 1e-5,
+                       .rope_theta = 1e5, .max_position_embeddings = 256};
+    }
     SmolVLM<B> model(config);
     std::uint64_t seed = 100;
     for_each_parameter(model, [&](const std::string&, auto& slot, const Shape& shape) {
         auto values = random_tensor(as_matrix_shape(shape), ++seed);
         const double size = shape.rank() == 1 ? 1 : 1 / std::sqrt(static_cast<double>(values.dim(1)));
         for (double& value : values.flat()) value *= size;
+        if (kind == Weights::with_outliers) {
+            const Index columns = values.shape().back();
+            for (Index i = 0; i < values.numel(); i += 507) values.data()[i] *= 10;
+            for (Index i = 0; shape.rank() > 1 && i < values.numel(); ++i)
+                if (i / columns % 61 == 5) values.data()[i] *= 4;
+            for (Index i = 0; shape.rank() == 1 && i < columns; i += 50) values.data()[i] *= 5;
+        }
         const auto numbers = as<float>(values);
         if constexpr (std::is_same_v<std::remove_cvref_t<decltype(slot)>, Weight<B>>)
             slot = be.make_weight(HostWeight::from_tensor(numbers).converted(dtype));
@@ -192,12 +209,15 @@ SmolVLM<B> random_model(B& be, DType dtype) {
 }
 
 template <class B>
-HostTensor<typename B::Scalar> run_model(B& be, const SmolVLM<B>& model, bool with_cache) {
+HostTensor<typename B::Scalar> run_model(B& be, const SmolVLM<B>& model, bool with_cache,
+                                         Tensor<B>* connector = nullptr) {
     const auto pixels = as<typename B::Scalar>(random_tensor({1, 3, 32, 32}, 1));
     const PatchGrid grid = make_patch_grid(model.config.vision, 1, 32, 32);
     const auto features = model.encode_images(be, be.from_host(pixels), grid);
+    if (connector) *connector = features;
     std::vector<std::int32_t> ids{1, 7, 7, 7, 7, 2, 3, 4, 5, 6, 8, 9};
-    auto cache = KvCache<B>(3, 12, 1, 256);
+    const TextConfig& text = model.config.text;
+    auto cache = KvCache<B>(text.num_hidden_layers, text.num_key_value_heads * text.head_dim, 1, 256);
     const Index length = static_cast<Index>(ids.size());
     const Segments seg = with_cache ? cache.next(be, length) : Segments::packed(Segments::Mask::causal, {&length, 1});
     auto hidden = model.forward(be, ids, features, seg, with_cache ? &cache : nullptr);
@@ -217,6 +237,59 @@ TEST_CASE_TEMPLATE("cpu: the whole model gives the definition's logits, with a c
                 check_close(run_model(be, model, with_cache), expected, tolerance<T>(100));
         });
     }
+}
+
+namespace {
+
+/// Cosine of the angle between two tensors.
+double cosine(const HostTensor<float>& a, const HostTensor<double>& b) {
+    double ab = 0, aa = 0, bb = 0;
+    for (Index i = 0; i < b.numel(); ++i) {
+        const double x = static_cast<double>(a.data()[i]), y = b.data()[i];
+        ab += x * y, aa += x * x, bb += y * y;
+    }
+    return ab / std::sqrt(aa * bb);
+}
+
+/// Mean over rows of KL(softmax(expected) || softmax(found)), in nats.
+double divergence(const HostTensor<float>& found, const HostTensor<double>& expected) {
+    const Index N = expected.dim(0), V = expected.dim(1);
+    double total = 0;
+    for (Index n = 0; n < N; ++n) {
+        double p_sum = 0, q_sum = 0, gap = 0;
+        for (Index v = 0; v < V; ++v) {
+            p_sum += std::exp(expected.data()[n * V + v]);
+            q_sum += std::exp(static_cast<double>(found.data()[n * V + v]));
+        }
+        for (Index v = 0; v < V; ++v) {
+            const double p = expected.data()[n * V + v], q = static_cast<double>(found.data()[n * V + v]);
+            gap += std::exp(p) / p_sum * (p - q);
+        }
+        total += gap + std::log(q_sum / p_sum);
+    }
+    return total / static_cast<double>(N);
+}
+
+}  // namespace
+
+TEST_CASE("cpu integers: a model's image features stay close to float64, outliers or not, and so do its logits") {
+    Ref<double> ref;
+    for (Weights kind : {Weights::wide, Weights::with_outliers})
+        for (DType dtype : {DType::f32, DType::q8_0, DType::q4_0}) {  // f32 becomes int8; blocks as they are held
+            HostTensor<double> expected_features;
+            const auto expected = run_model(ref, random_model(ref, dtype, kind), false, &expected_features);
+            Cpu<float> be(2, Precision::int8);
+            HostTensor<float> features;
+            const auto found = run_model(be, random_model(be, dtype, kind), true, &features);
+            CAPTURE(join(dtype));
+            CAPTURE(kind == Weights::wide);
+            const bool blocks = dtype != DType::f32;
+            CHECK(cosine(features, expected_features) >= (blocks ? 0.9998 : 0.999));
+            // Outliers make the attention of this decoder all or nothing: a hair's breadth picks another token.
+            if (kind == Weights::with_outliers) continue;
+            CHECK(cosine(found, expected) >= (blocks ? 0.9995 : 0.998));
+            CHECK(divergence(found, expected) <= (blocks ? 3e-4 : 1.2e-3));
+        }
 }
 
 TEST_CASE("cpu: after the first tokens a decode step takes no fresh memory") {
