@@ -60,6 +60,7 @@ TEST_CASE("cpu_features: what the kernel lists in /proc/cpuinfo is found, and AM
     if (has("avx512f") && has("avx512bw") && has("avx512vl") && has("avx512dq")) CHECK(cpu.avx512);
     if (has("avx512_bf16")) CHECK(cpu.avx512_bf16);
     if (has("avx512_vnni")) CHECK(cpu.avx512_vnni);
+    if (has("avx512bw") && has("avx512vbmi") && cpu.avx512) CHECK(cpu.avx512_vbmi);
     if (has("avx_vnni")) CHECK(cpu.avx_vnni);
     CHECK(cpu.avx2 >= cpu.avx512);
     // The kernel may refuse tile data to a process that could have it.

@@ -28,6 +28,20 @@ Image mirrored(const Image& image, bool sideways) {
 
 }  // namespace
 
+TEST_CASE("image: interleaved bytes land in their planes, whatever their number") {
+    for (const Index width : {1, 2, 63, 64, 65, 200, 1001})
+        for (const int channels : {3, 4}) {
+            std::vector<std::uint8_t> bytes(static_cast<std::size_t>(width * 3 * channels));
+            for (std::size_t i = 0; i < bytes.size(); ++i) bytes[i] = static_cast<std::uint8_t>(i * 37 + i / 256);
+            const Image image = Image::from_interleaved(bytes.data(), width, 3, channels);
+            bool equal = true;
+            for (int c = 0; c < 3; ++c)
+                for (Index i = 0; i < width * 3; ++i)
+                    equal = equal && image.plane(c)[i] == bytes[static_cast<std::size_t>(i * channels + c)];
+            CHECK(equal);
+        }
+}
+
 TEST_CASE("resize: a constant picture stays constant at every size and with every filter") {
     for (const auto& [filter, name] : filters)
         for (const int value : {0, 1, 127, 254, 255}) {
@@ -88,6 +102,42 @@ TEST_CASE("resize: every instruction set gives the same bytes") {
         CHECK(plain == chosen);
     }
 }
+
+TEST_CASE("resize: the way with byte dot products gives the bytes of the plain loops, at every kind of size") {
+    // Shrinking by little, by much and by more than a register holds; enlarging; one side alone; rows or columns first.
+    int fast = 0;
+    const bool vnni = detail::has_resize_vnni();
+    for (const auto& [width, height] : {std::pair<Index, Index>{403, 302}, {130, 67}, {64, 5}, {63, 300}, {1000, 9}}) {
+        const Image image = noise(width, height);
+        for (const auto& [w, h] : {std::pair<Index, Index>{205, 154}, {97, 33}, {64, 64}, {17, 250}, {700, 500}, {1, 1},
+                                   {width, 40}, {width, 2 * height}, {50, height}, {333, height}, {width / 2, 3}})
+            for (const auto& filter : filters) {
+                const Resample kind = filter.first;
+                const Index from_width = width, from_height = height, to_width = w, to_height = h;
+                CAPTURE(from_width);
+                CAPTURE(from_height);
+                CAPTURE(to_width);
+                CAPTURE(to_height);
+                const Image expected = detail::resize(image, w, h, kind, 1, false);
+                for (const int threads : {1, 3}) CHECK(detail::resize(image, w, h, kind, threads, vnni) == expected);
+#if defined(__x86_64__)
+                const detail::ResampleWeights columns(height, h, kind);
+                fast += vnni && detail::resize_vnni(image, nullptr, &columns, 1).has_value();
+#endif
+            }
+    }
+    CHECK(fast == (vnni ? 5 * 11 * 3 : 0));
+}
+
+#if defined(__x86_64__)
+TEST_CASE("resize: three digits in base 256 are the weight") {
+    for (const std::int32_t w : {0, 1, -1, 127, 128, -128, -129, 32767, 32768, 1 << 22, -(1 << 22), (127 << 16) - 1,
+                                 -(127 << 16) + 1}) {
+        const detail::WeightDigits digits(w);
+        CHECK(digits.digit[0] + 256 * digits.digit[1] + 65536 * digits.digit[2] == w);
+    }
+}
+#endif
 
 TEST_CASE("resize: small pictures equal Pillow's results byte for byte, with all three filters") {
     const Json cases = golden_json("resize.json")["small"];

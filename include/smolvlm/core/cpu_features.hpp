@@ -27,6 +27,7 @@ struct CpuFeatures {
     bool avx512 = false;       // F, BW, VL, DQ
     bool avx512_bf16 = false;  // dot products of bf16 pairs
     bool avx512_vnni = false;  // dot products of i8 quadruples
+    bool avx512_vbmi = false;  // bytes of a register in any order
     bool avx_vnni = false;     // the same on 256 bits without AVX-512
     bool amx_bf16 = false;     // tile products
     bool amx_int8 = false;
@@ -74,6 +75,7 @@ inline CpuFeatures read_cpu_features() {
                  bit(leaf7.ebx, 17);
     cpu.avx512_bf16 = cpu.avx512 && bit(leaf7_1.eax, 5);
     cpu.avx512_vnni = cpu.avx512 && bit(leaf7.ecx, 11);
+    cpu.avx512_vbmi = cpu.avx512 && bit(leaf7.ecx, 1);
     if (cpu.avx512 && tiles && bit(leaf7.edx, 24) && request_amx()) {
         cpu.amx_bf16 = bit(leaf7.edx, 22);
         cpu.amx_int8 = bit(leaf7.edx, 25);

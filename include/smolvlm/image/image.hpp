@@ -7,6 +7,7 @@
 #include <cstdint>
 
 #include <smolvlm/core/host_tensor.hpp>
+#include <smolvlm/image/deinterleave.hpp>
 
 namespace smolvlm {
 
@@ -14,27 +15,28 @@ namespace smolvlm {
 constexpr Index max_image_side = Index(1) << 20;
 constexpr Index max_image_pixels = Index(1) << 28;
 
+/// Throws ValueError when a picture may not have these sides.
+inline void require_sides(Index width, Index height) {
+    SMOLVLM_CHECK(width >= 1 && height >= 1 && width <= max_image_side && height <= max_image_side &&
+                      width * height <= max_image_pixels,
+                  ValueError, "image: ", width, "x", height, " pixels; a side holds 1 to ", max_image_side,
+                  " and the whole at most ", max_image_pixels);
+}
+
 /// Copies share their pixels, as tensors do: write to a picture before you hand it on, not after.
 class Image {
 public:
     Image() = default;
     /// Uninitialised pixels.
     Image(Index width, Index height) : width_(width), height_(height) {
-        SMOLVLM_CHECK(width >= 1 && height >= 1 && width <= max_image_side && height <= max_image_side &&
-                          width * height <= max_image_pixels,
-                      ValueError, "image: ", width, "x", height, " pixels; a side holds 1 to ", max_image_side,
-                      " and the whole at most ", max_image_pixels);
+        require_sides(width, height);
         pixels_ = HostTensor<std::uint8_t>(Shape{3, height, width});
     }
     /// From RGBRGB... (or RGBARGBA..., whose alpha is dropped) as cameras and decoders hand pictures over.
     static Image from_interleaved(const std::uint8_t* source, Index width, Index height, int channels = 3) {
         SMOLVLM_CHECK(channels == 3 || channels == 4, ValueError, "image: ", channels, " channels; expected 3 or 4");
         Image image(width, height);
-        for (int c = 0; c < 3; ++c) {
-            const std::uint8_t* from = source + c;
-            std::uint8_t* to = image.plane(c);
-            for (Index i = 0; i < width * height; ++i, from += channels) to[i] = *from;
-        }
+        detail::deinterleave(source, width * height, channels, {image.plane(0), image.plane(1), image.plane(2)});
         return image;
     }
 
