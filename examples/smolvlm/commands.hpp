@@ -17,5 +17,6 @@ int info(const Words& words);
 int train(const Words& words);
 int show(const Words& words);
 int convert(const Words& words);
+int quantize(const Words& words);
 
 }  // namespace cli

@@ -15,6 +15,7 @@ constexpr cli::Command commands[] = {
     {"grad", "the loss of a batch and its derivative by every parameter", cli::grad},
     {"train", "a model learns from conversations", cli::train},
     {"convert", "a checkpoint with weights of another width", cli::convert},
+    {"quantize", "a checkpoint as a GGUF pair with quantised weights", cli::quantize},
     {"show", "a picture in the terminal", cli::show},
     {"info", "what a checkpoint is: architecture, tokens, sizes, memory", cli::info},
 };

@@ -37,3 +37,19 @@ TEST_CASE("cli: without --mmproj a GGUF file reads text only, and pictures for i
     CHECK(not_refused(run(asked + Words{"--mmproj", pair.text_path}), "expected \"clip\"") == "");
     CHECK(not_refused(run({"generate", "--model", pair.vision_path, "--prompt", "Hello"}), "expected \"llama\"") == "");
 }
+
+TEST_CASE("cli: quantize writes a pair that the program answers from, and says what it cannot write") {
+    const testing::TempDir dir;
+    const std::string out = dir / "q8";
+    CHECK(run({"quantize", "--dtype", "q8_0", model, out}).code == 0);
+    const Words pair = {"--model", out + "/model-Q8_0.gguf", "--mmproj", out + "/mmproj-F16.gguf"};
+    const Words asked = {"--image", golden("images/rgb.png"), "--prompt", "What is this?"};
+    CHECK(run(Words{"prompt"} + pair + asked).out == run(Words{"prompt", "--model", model} + asked).out);
+    const Words answer = {"--max-new-tokens", "2", "--ignore-eos", "--json"};
+    CHECK(json(run(Words{"generate"} + pair + asked + answer).out)["ids"].size() == 2);
+    CHECK(not_refused(run({"quantize", model, out}), "not empty") == "");
+    CHECK(not_refused(run({"quantize", "--dtype", "q3", model, dir / "x"}), "expected q8_0, q4_0, q4_1 or f16") == "");
+    CHECK(not_refused(run({"quantize", "--mmproj", "m.gguf", model, dir / "x"}), "goes with a .gguf model") == "");
+    CHECK(not_refused(run({"quantize", model}), "OUT is missing") == "");
+    CHECK(run({"quantize", "--help"}).out.find("q4_1 5, q4_0 4.5") != std::string::npos);
+}

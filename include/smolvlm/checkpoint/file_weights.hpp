@@ -30,6 +30,22 @@ inline HostWeight unpermute_rope_rows(const HostWeight& weight, Index heads) {
     return out;
 }
 
+/// The other way round: from Hugging Face's order to GGUF's.
+inline HostWeight permute_rope_rows(const HostWeight& weight, Index heads) {
+    const Index rows = weight.rows();
+    SMOLVLM_CHECK(heads > 0 && rows % (2 * heads) == 0, ShapeError, "permute: ", rows, " rows are not ", heads,
+                  " heads of an even number of rows");
+    const Index K = rows / heads, half = K / 2;
+    const auto row_bytes = static_cast<std::size_t>(weight.row_bytes());
+    HostWeight out{weight.dtype, weight.shape(), Storage::allocate(static_cast<std::size_t>(rows) * row_bytes)};
+    for (Index row = 0; row < rows; ++row) {
+        const Index head = row / K, j = row % K;
+        const Index ours = head * K + (j % 2 == 0 ? j / 2 : half + j / 2);
+        std::memcpy(out.storage.data() + row * weight.row_bytes(), weight.row_bytes_at(ours), row_bytes);
+    }
+    return out;
+}
+
 class FileWeights final : public WeightSource {
 public:
     explicit FileWeights(std::string where) : where_(std::move(where)) {}

@@ -7,6 +7,7 @@
 /// Source: llama.cpp, gguf-py/gguf/constants.py and tensor_mapping.py.
 
 #include <algorithm>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -79,6 +80,22 @@ inline std::string our_name(const GgufNaming& naming, std::string_view name) {
             return std::string(layers).append(parts.number).append(entry.ours).append(parts.parameter);
         }
     return std::string(name);
+}
+
+/// The inverse: llama.cpp's name of our parameter; nothing when it has none in that file.
+inline std::optional<std::string> their_name(const GgufNaming& naming, std::string_view name) {
+    std::string prefix;
+    if (name.starts_with(naming.our_layers)) {
+        name.remove_prefix(naming.our_layers.size());
+        const std::size_t dot = name.find('.');
+        if (dot == name.npos) return std::nullopt;
+        prefix = std::string(naming.their_layers).append(name.substr(0, dot + 1));
+        name.remove_prefix(dot + 1);
+    }
+    const std::size_t dot = std::min(name.rfind('.'), name.size());
+    for (const GgufName& entry : prefix.empty() ? naming.names : naming.layer_names)
+        if (entry.ours == name.substr(0, dot)) return prefix.append(entry.theirs).append(name.substr(dot));
+    return std::nullopt;
 }
 
 }  // namespace detail

@@ -25,8 +25,13 @@ inline std::optional<Json> read_json_if_there(const std::string& path) {
     return file_exists(path) ? std::optional<Json>(read_json_file(path)) : std::nullopt;
 }
 
+/// A chat template as a checkpoint carries it.
+struct ChatTemplateFile {
+    std::string program, file;
+};
+
 /// A template given as a string, or as [{"name": "default", "template": ".."}, ..].
-inline std::optional<ChatTemplate> read_chat_template(const Json& json, const std::string& file) {
+inline std::optional<ChatTemplateFile> find_chat_template(const Json& json, const std::string& file) {
     const Json* value = find(json, "chat_template", file);
     if (value && value->is_array()) {
         const Json* const named = value;
@@ -35,7 +40,19 @@ inline std::optional<ChatTemplate> read_chat_template(const Json& json, const st
             if (get<std::string>(entry, "name", file) == "default") value = find(entry, "template", file);
     }
     if (!value) return std::nullopt;
-    return ChatTemplate::from_jinja(value_as<std::string>(*value, "\"chat_template\"", file), file);
+    return ChatTemplateFile{value_as<std::string>(*value, "\"chat_template\"", file), file};
+}
+
+/// Where transformers looks for it, first found wins: chat_template.jinja, chat_template.json, tokenizer_config.json.
+inline std::optional<ChatTemplateFile> find_chat_template(const std::string& folder) {
+    const std::string jinja = folder + "/chat_template.jinja";
+    if (file_exists(jinja)) return ChatTemplateFile{read_text_file(jinja, max_config_bytes), jinja};
+    for (const char* name : {"/chat_template.json", "/tokenizer_config.json"}) {
+        const std::string path = folder + name;
+        if (const auto json = read_json_if_there(path))
+            if (auto found = find_chat_template(*json, path)) return found;
+    }
+    return std::nullopt;
 }
 
 }  // namespace detail
@@ -52,17 +69,10 @@ inline GenerationConfig read_generation_config(const std::string& folder) {
                                    config_path);
 }
 
-/// The chat template where transformers looks for it, first found wins: chat_template.jinja, chat_template.json,
-/// tokenizer_config.json. Without any: SmolVLM's own, for models without pictures ChatML.
+/// The folder's chat template; without any: SmolVLM's own, for models without pictures ChatML.
 inline ChatTemplate read_chat_template(const std::string& folder, bool has_images) {
-    const std::string jinja = folder + "/chat_template.jinja";
-    if (detail::file_exists(jinja))
-        return ChatTemplate::from_jinja(read_text_file(jinja, detail::max_config_bytes), jinja);
-    for (const char* name : {"/chat_template.json", "/tokenizer_config.json"}) {
-        const std::string path = folder + name;
-        if (const auto json = detail::read_json_if_there(path))
-            if (const auto found = detail::read_chat_template(*json, path)) return *found;
-    }
+    if (const auto found = detail::find_chat_template(folder))
+        return ChatTemplate::from_jinja(found->program, found->file);
     return has_images ? ChatTemplate::smolvlm() : ChatTemplate::chatml();
 }
 

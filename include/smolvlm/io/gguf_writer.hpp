@@ -67,47 +67,79 @@ inline std::uint32_t ggml_number(DType dtype) {
 
 }  // namespace detail
 
-/// Writes the metadata (a flat JSON object; GGUF types follow from the JSON values) and the tensors, atomically. Throws
-/// ValueError.
-inline void save_gguf(const std::string& path, const Json& metadata, const std::vector<NamedTensor>& tensors) {
-    constexpr Index alignment = detail::gguf_default_alignment;
-    SMOLVLM_CHECK(metadata.is_object() && !metadata.contains("general.alignment"), ValueError, path,
-                  ": expected metadata as an object that leaves the alignment alone");
-    std::string head = "GGUF";
-    detail::append_bytes(head, std::uint32_t{3});
-    detail::append_bytes(head, static_cast<std::uint64_t>(tensors.size()));
-    detail::append_bytes(head, static_cast<std::uint64_t>(metadata.size()));
-    for (const auto& [key, value] : metadata.items()) {
-        const detail::GgufType type = detail::gguf_type_of(value, false);
-        detail::append_gguf_string(head, key);
-        detail::append_bytes(head, static_cast<std::uint32_t>(type));
-        detail::append_gguf_value(head, value, type);
+/// Writes one GGUF file tensor by tensor, so that a whole model need not be in memory: the metadata and the announced
+/// tensors come first, then the bytes of each in the same order, then commit(). Until then nothing stands under that
+/// name.
+class GgufWriter {
+public:
+    /// metadata: a flat JSON object; GGUF types follow from the JSON values. The tensors' `bytes` are not looked at.
+    /// Throws ValueError.
+    GgufWriter(const std::string& path, const Json& metadata, const std::vector<NamedTensor>& tensors)
+        : path_(path), file_(path) {
+        SMOLVLM_CHECK(metadata.is_object() && !metadata.contains("general.alignment"), ValueError, path,
+                      ": expected metadata as an object that leaves the alignment alone");
+        std::string head = "GGUF";
+        detail::append_bytes(head, std::uint32_t{3});
+        detail::append_bytes(head, static_cast<std::uint64_t>(tensors.size()));
+        detail::append_bytes(head, static_cast<std::uint64_t>(metadata.size()));
+        for (const auto& [key, value] : metadata.items()) {
+            const detail::GgufType type = detail::gguf_type_of(value, false);
+            detail::append_gguf_string(head, key);
+            detail::append_bytes(head, static_cast<std::uint32_t>(type));
+            detail::append_gguf_value(head, value, type);
+        }
+        Index offset = 0;
+        for (const NamedTensor& tensor : tensors) {
+            SMOLVLM_CHECK(1 <= tensor.shape.rank() && tensor.shape.rank() <= 4, ValueError, path, ": tensor \"",
+                          tensor.name, "\" has the shape ", tensor.shape, ", expected 1 to 4 dimensions");
+            detail::append_gguf_string(head, tensor.name);
+            detail::append_bytes(head, static_cast<std::uint32_t>(tensor.shape.rank()));
+            for (int axis = tensor.shape.rank() - 1; axis >= 0; --axis)
+                detail::append_bytes(head, static_cast<std::uint64_t>(tensor.shape[axis]));
+            detail::append_bytes(head, detail::ggml_number(tensor.dtype));
+            detail::append_bytes(head, static_cast<std::uint64_t>(offset));
+            announced_.push_back({tensor.name, tensor.dtype, tensor.shape, {}});
+            offset = detail::aligned(offset + bytes_of(tensor.dtype, tensor.shape), alignment);
+        }
+        file_.write(head + padding(static_cast<Index>(head.size())));
     }
-    Index offset = 0;
-    for (const NamedTensor& tensor : tensors) {
-        SMOLVLM_CHECK(1 <= tensor.shape.rank() && tensor.shape.rank() <= 4, ValueError, path, ": tensor \"",
-                      tensor.name, "\" has the shape ", tensor.shape, ", expected 1 to 4 dimensions");
-        SMOLVLM_CHECK(static_cast<Index>(tensor.bytes.size()) == bytes_of(tensor.dtype, tensor.shape), ValueError, path,
-                      ": tensor \"", tensor.name, "\": ", tensor.bytes.size(), " bytes do not hold ", tensor.dtype, ' ',
-                      tensor.shape);
-        detail::append_gguf_string(head, tensor.name);
-        detail::append_bytes(head, static_cast<std::uint32_t>(tensor.shape.rank()));
-        for (int axis = tensor.shape.rank() - 1; axis >= 0; --axis)
-            detail::append_bytes(head, static_cast<std::uint64_t>(tensor.shape[axis]));
-        detail::append_bytes(head, detail::ggml_number(tensor.dtype));
-        detail::append_bytes(head, static_cast<std::uint64_t>(offset));
-        offset = detail::aligned(offset + static_cast<Index>(tensor.bytes.size()), alignment);
+
+    /// All bytes of the next announced tensor. Throws ValueError when they are not as many as its shape needs, or the
+    /// disk is full.
+    void write(std::span<const std::byte> bytes) {
+        SMOLVLM_CHECK(next_ < announced_.size(), ValueError, path_, ": only ", announced_.size(), " tensors announced");
+        const NamedTensor& tensor = announced_[next_++];
+        const auto size = static_cast<Index>(bytes.size());
+        SMOLVLM_CHECK(size == bytes_of(tensor.dtype, tensor.shape), ValueError, path_, ": tensor \"", tensor.name,
+                      "\": ", size, " bytes do not hold ", tensor.dtype, ' ', tensor.shape);
+        file_.write(bytes);
+        file_.write(padding(size));
     }
-    const auto padding = [](Index size) {
+
+    /// Makes the file appear. Throws ValueError when tensors are still to be written.
+    void commit() {
+        SMOLVLM_CHECK(next_ == announced_.size(), ValueError, path_, ": ", next_, " of ", announced_.size(),
+                      " tensors written");
+        file_.commit();
+    }
+
+private:
+    static constexpr Index alignment = detail::gguf_default_alignment;
+    static std::string padding(Index size) {
         return std::string(std::size_t(detail::aligned(size, alignment) - size), '\0');
-    };
-    AtomicFile file(path);
-    file.write(head + padding(static_cast<Index>(head.size())));
-    for (const NamedTensor& tensor : tensors) {
-        file.write(tensor.bytes);
-        file.write(padding(static_cast<Index>(tensor.bytes.size())));
     }
-    file.commit();
+
+    std::string path_;
+    AtomicFile file_;
+    std::vector<NamedTensor> announced_;
+    std::size_t next_ = 0;
+};
+
+/// The metadata and the tensors as one file, atomically. Throws ValueError.
+inline void save_gguf(const std::string& path, const Json& metadata, const std::vector<NamedTensor>& tensors) {
+    GgufWriter writer(path, metadata, tensors);
+    for (const NamedTensor& tensor : tensors) writer.write(tensor.bytes);
+    writer.commit();
 }
 
 }  // namespace smolvlm
