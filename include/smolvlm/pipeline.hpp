@@ -3,6 +3,7 @@
 ///
 ///     Processor: text, tiles  ->  encode: features, tile by tile  ->  generate: ids  ->  text, as it comes
 
+#include <smolvlm/model/feature_cache.hpp>
 #include <smolvlm/model/generate.hpp>
 #include <smolvlm/processor.hpp>
 
@@ -49,9 +50,9 @@ struct Pipeline {
                   const AnswerOptions& options = {}, AnswerObserver* observer = nullptr) const;
 
     /// Features of the frames of all images from frame `first` on -> [frames * image_seq_len, D]; empty when there are none.
-    /// One frame at a time, so memory does not grow with their number.
-    Tensor<B> encode(B& be, std::span<const ProcessedImage> images, Index first = 0,
-                     AnswerObserver* observer = nullptr) const {
+    /// One frame at a time, so memory does not grow with their number. What `cache` holds is not encoded again.
+    Tensor<B> encode(B& be, std::span<const ProcessedImage> images, Index first = 0, AnswerObserver* observer = nullptr,
+                     FeatureCache<B>* cache = nullptr) const {
         Index frames = 0;
         for (const ProcessedImage& image : images) frames += image.frames();
         if (frames <= first) return {};
@@ -60,12 +61,10 @@ struct Pipeline {
         for (const ProcessedImage& image : images)
             for (Index f = 0; f < image.frames(); ++f, ++frame) {
                 if (frame < first) continue;
-                const HostTensor<typename B::Scalar> pixels = frame_pixels(image, f);
-                const PatchGrid grid = make_patch_grid(model.config.vision, 1, pixels.dim(2), pixels.dim(3));
-                const Tensor<B> rows = model.encode_images(be, be.from_host(pixels), grid);
-                SMOLVLM_CHECK(rows.shape()[0] == processor.image_seq_len, ValueError, "image frame of ", pixels.dim(2), "x",
-                              pixels.dim(3), " gives ", rows.shape()[0], " features, but the processor writes ",
-                              processor.image_seq_len, " <image> tokens per frame");
+                const FrameKey key = cache ? key_of(image, f) : FrameKey{};
+                const Tensor<B>* const known = cache ? cache->find(key) : nullptr;
+                const Tensor<B> rows = known ? *known : encode_frame(be, image, f);
+                if (cache && !known) cache->insert(key, rows);
                 std::vector<std::int32_t> places(static_cast<std::size_t>(processor.image_seq_len));
                 std::iota(places.begin(), places.end(),
                           static_cast<std::int32_t>((frame - first) * processor.image_seq_len));
@@ -73,6 +72,28 @@ struct Pipeline {
                 if (observer) observer->on_frame(frame - first + 1, frames - first);
             }
         return features;
+    }
+
+    /// Frame f -> [image_seq_len, D]
+    Tensor<B> encode_frame(B& be, const ProcessedImage& image, Index f) const {
+        const HostTensor<typename B::Scalar> pixels = frame_pixels(image, f);
+        const PatchGrid grid = make_patch_grid(model.config.vision, 1, pixels.dim(2), pixels.dim(3));
+        Tensor<B> rows = model.encode_images(be, be.from_host(pixels), grid);
+        SMOLVLM_CHECK(rows.shape()[0] == processor.image_seq_len, ValueError, "image frame of ", pixels.dim(2), "x",
+                      pixels.dim(3), " gives ", rows.shape()[0], " features, but the processor writes ",
+                      processor.image_seq_len, " <image> tokens per frame");
+        return rows;
+    }
+
+    /// What frame f's features follow from: its pixels, its size and how they are scaled.
+    FrameKey key_of(const ProcessedImage& image, Index f) const {
+        const PixelScaling s = processor.image.scaling();
+        const double settings[] = {static_cast<double>(image.plan.tile), s.do_rescale ? s.rescale_factor : 0.0,
+                                   s.do_normalize ? 1.0 : 0.0, s.mean[0], s.mean[1], s.mean[2],
+                                   s.std[0], s.std[1], s.std[2]};
+        const Index size = image.pixel_u8.numel() / std::max<Index>(image.frames(), 1);
+        const std::span pixels(image.pixel_u8.data() + f * size, static_cast<std::size_t>(size));
+        return frame_key(std::as_bytes(pixels), frame_key(std::as_bytes(std::span(settings))));
     }
 
     /// Frame f, normalised [1, 3, T, T].
@@ -117,12 +138,18 @@ private:
 
 /// Several conversations answered as one batch, or one conversation over many turns: what the cache holds of a sequence is
 /// not read again. Call answer() with the whole conversation each time; the longest common beginning with what was read before
-/// (same tokens, same pictures) is found and kept, so the answer is the one that a fresh model would give.
+/// (same tokens, same pictures) is found and kept, so the answer is the one that a fresh model would give. Pictures that are
+/// new to a sequence but were seen lately cost no vision time: a FeatureCache, which several chats may share, has their
+/// features.
 template <CachingBackend B>
 class Chat {
 public:
-    explicit Chat(const Pipeline<B>& pipeline, Index sequences = 1)
-        : pipeline_(&pipeline), cache_(make_cache(pipeline.model, sequences)), read_(static_cast<std::size_t>(sequences)) {}
+    /// features: outlives the chat; none: the chat has its own.
+    explicit Chat(const Pipeline<B>& pipeline, Index sequences = 1, FeatureCache<B>* features = nullptr)
+        : pipeline_(&pipeline), cache_(make_cache(pipeline.model, sequences)), read_(static_cast<std::size_t>(sequences)),
+          shared_features_(features) {}
+    Chat(const Chat&) = delete;
+    Chat& operator=(const Chat&) = delete;
 
     std::vector<Answer> answer(B& be, std::span<const Prompt> prompts, const AnswerOptions& options,
                                AnswerObserver* observer = nullptr) {
@@ -145,7 +172,7 @@ public:
             read_[b] = std::move(now);
             read_[b].ids.resize(kept);  // until the rest has really been read
             inputs.push_back({{prompt.ids.begin() + static_cast<std::ptrdiff_t>(kept), prompt.ids.end()},
-                              p.encode(be, prompt.images, kept_frames, observer),
+                              p.encode(be, prompt.images, kept_frames, observer, &features()),
                               read_[b].ids});
         }
         const double vision_s = watch.lap();
@@ -177,10 +204,13 @@ public:
         return answer(be, std::span<const Prompt>(&prompt, 1), options, observer)[0];
     }
 
+    /// Of frames seen lately.
+    FeatureCache<B>& features() { return shared_features_ ? *shared_features_ : own_features_; }
+
 private:
     struct Read {
         std::vector<std::int32_t> ids;
-        std::vector<std::uint64_t> frames;  // one key per frame, from its pixels
+        std::vector<FrameKey> frames;
     };
 
     /// All prompts are measured before any picture is encoded: a prompt that cannot fit should fail at once.
@@ -192,18 +222,10 @@ private:
                           "; shorten the text, use fewer pictures or fewer tiles (max_tiles, longest_edge)");
     }
 
-    /// FNV-1a over the pixels.
-    static std::vector<std::uint64_t> frame_keys(std::span<const ProcessedImage> images) {
-        std::vector<std::uint64_t> keys;
-        for (const ProcessedImage& image : images) {
-            const Index frame_size = image.pixel_u8.numel() / std::max<Index>(image.frames(), 1);
-            for (Index f = 0; f < image.frames(); ++f) {
-                std::uint64_t key = 0xcbf29ce484222325ull;
-                for (Index i = 0; i < frame_size; ++i)
-                    key = (key ^ image.pixel_u8.data()[f * frame_size + i]) * 0x100000001b3ull;
-                keys.push_back(key);
-            }
-        }
+    std::vector<FrameKey> frame_keys(std::span<const ProcessedImage> images) const {
+        std::vector<FrameKey> keys;
+        for (const ProcessedImage& image : images)
+            for (Index f = 0; f < image.frames(); ++f) keys.push_back(pipeline_->key_of(image, f));
         return keys;
     }
 
@@ -237,6 +259,8 @@ private:
     const Pipeline<B>* pipeline_;
     KvCache<B> cache_;
     std::vector<Read> read_;
+    FeatureCache<B> own_features_;
+    FeatureCache<B>* shared_features_;
 };
 
 template <CachingBackend B>

@@ -6,6 +6,7 @@
 #include <cstdlib>
 #include <fstream>
 #include <new>
+#include <set>
 #include <thread>
 
 #include <smolvlm/image/load_stb.hpp>
@@ -131,6 +132,78 @@ TEST_CASE("chat: turns that reuse the cache get a fresh model's answers; changed
         return second.ids;
     };
     CHECK(converse(1) != converse(1.7));
+}
+
+TEST_CASE("chat: a picture that was seen lately costs no vision time, wherever it stands, and changes no answer") {
+    B be(1);
+    const Image a = load_image(golden + "images/rgb.png"), b = load_image(golden + "images/rgb_noise.png");
+    const auto prepare = [](const std::string& text, std::vector<Image> pictures) {
+        return tiny().processor.prepare(question(text, static_cast<int>(pictures.size())), pictures);
+    };
+    const AnswerOptions options = greedy(5);
+    const Prompt one = prepare("What is this?", {a}), both = prepare("Which is larger?", {b, a});
+    const Index frames_a = one.images[0].frames(), frames_b = both.images[0].frames();
+    REQUIRE(frames_a > 1);
+
+    FeatureCache<B> seen;
+    const Answer alone = Chat<B>(tiny()).answer(be, one, options), pair = Chat<B>(tiny()).answer(be, both, options);
+    for (int round = 0; round < 3; ++round) {
+        CHECK(Chat<B>(tiny(), 1, &seen).answer(be, one, options).ids == alone.ids);
+        CHECK(seen.misses() == frames_a + (round > 0 ? frames_b : 0));  // encoded once, whoever asks
+        CHECK(Chat<B>(tiny(), 1, &seen).answer(be, both, options).ids == pair.ids);
+        CHECK(seen.misses() == frames_a + frames_b);
+    }
+    CHECK(seen.frames() == frames_a + frames_b);
+    CHECK(seen.bytes() == seen.frames() * tiny().processor.image_seq_len * tiny().model.config.text.hidden_size * 4);
+
+    Chat<B> batch(tiny(), 2);  // a cache of its own: the second sequence has the first's picture
+    const auto answers = batch.answer(be, std::vector<Prompt>{both, one}, options);
+    CHECK(batch.features().misses() == frames_a + frames_b);
+    CHECK(answers[1].ids == Chat<B>(tiny(), 2).answer(be, std::vector<Prompt>{both, one}, options)[1].ids);
+
+    FeatureCache<B> none(0);  // keeps nothing and is right all the same
+    for (int round = 1; round <= 2; ++round) {
+        CHECK(Chat<B>(tiny(), 1, &none).answer(be, one, options).ids == alone.ids);
+        CHECK(none.misses() == round * frames_a);
+    }
+    CHECK(none.bytes() == 0);
+}
+
+TEST_CASE("feature cache: never larger than its bound, and what was used longest ago goes first") {
+    B be(1);
+    const auto key = [](std::uint64_t n) { return FrameKey{n, n}; };
+    const Tensor<B> features = be.zeros({4, 8});  // 128 bytes
+    FeatureCache<B> cache(3 * 128 + 127);
+    for (std::uint64_t n = 0; n < 3; ++n) cache.insert(key(n), features);
+    CHECK(cache.find(key(0)) != nullptr);
+    cache.insert(key(3), features);
+    CHECK(cache.bytes() == 3 * 128);
+    CHECK(cache.find(key(1)) == nullptr);
+    for (const std::uint64_t n : {0u, 2u, 3u}) CHECK(cache.find(key(n)) != nullptr);
+    cache.insert(key(4), be.zeros({40, 8}));  // larger than all of it
+    CHECK(cache.find(key(4)) == nullptr);
+    CHECK(cache.frames() == 3);
+}
+
+TEST_CASE("feature cache: every byte of a frame, its place and the settings are part of the key") {
+    const std::vector<Image> pictures{load_image(golden + "images/rgb.png")};
+    const Prompt prompt = tiny().processor.prepare(question("?", 1), pictures);
+    ProcessedImage image = prompt.images[0];
+    const FrameKey first = tiny().key_of(image, 0);
+    CHECK(first == tiny().key_of(image, 0));
+    CHECK(first != tiny().key_of(image, 1));
+    const Index size = 3 * image.plan.tile * image.plan.tile;
+    for (const Index at : {Index(0), Index(7), size / 2, size - 1}) {
+        image.pixel_u8.data()[at] ^= 1;
+        CHECK(first != tiny().key_of(image, 0));
+        image.pixel_u8.data()[at] ^= 1;
+    }
+    std::swap(image.pixel_u8.data()[0], image.pixel_u8.data()[8]);
+    CHECK((image.pixel_u8.data()[0] == image.pixel_u8.data()[8] || first != tiny().key_of(image, 0)));
+    const std::array<std::byte, 9> bytes{};
+    std::set<FrameKey> keys;
+    for (std::size_t n = 0; n <= 9; ++n) keys.insert(frame_key(std::span(bytes).first(n)));
+    CHECK(keys.size() == 10);  // zeros of another number
 }
 
 TEST_CASE("generate: a batch gives every conversation the answer it gets alone") {
