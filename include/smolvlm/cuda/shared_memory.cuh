@@ -8,14 +8,14 @@ namespace smolvlm::cuda {
 #if defined(__CUDACC__)
 template <class Tile>
 __device__ Tile& shared_memory() {
-    static_assert(alignof(Tile) <= 128 && std::is_trivially_default_constructible_v<Tile>);
+    static_assert(alignof(Tile) <= 128 && std::is_trivially_copyable_v<Tile>);
     extern __shared__ __align__(128) unsigned char smolvlm_shared_bytes[];
     return *reinterpret_cast<Tile*>(smolvlm_shared_bytes);
 }
 #else
 template <class Tile>
 Tile& shared_memory() {
-    static_assert(alignof(Tile) <= 128 && std::is_trivially_default_constructible_v<Tile>);
+    static_assert(alignof(Tile) <= 128 && std::is_trivially_copyable_v<Tile>);
     return *static_cast<Tile*>(emulation::shared_bytes(sizeof(Tile)));
 }
 #endif

@@ -20,11 +20,10 @@
 
 namespace smolvlm::cuda::emulation {
 
-/// A cp.async under way.
+/// A cp.async under way: 16 bytes, or zeros where `from` is null. `to` is null when they have already come.
 struct Copy {
     void* to;
     const void* from;
-    std::size_t bytes, zeros;
     unsigned group;
 };
 
@@ -152,6 +151,7 @@ private:
     void check_margins() const;
     [[noreturn]] static void entry();
     [[noreturn]] void leave();
+    Fiber& after_leaving();
     std::string deadlock() const;
 
     void set_ready(unsigned t, bool is) {
@@ -206,6 +206,7 @@ private:
     std::array<std::uint64_t, 16> ready_{}, everybody_{};
     unsigned size_ = 0, current_ = 0, arrived_ = 0, left_ = 0, barriers_ = 0;
     std::uint64_t random_ = 1;
+    std::uint64_t history_ = 0;  // blocks that ThreadSanitizer remembers
     Place barrier_place_;
     std::array<char, 2> barrier_tags_{};
     char start_tag_ = 0, end_tag_ = 0;  // two: with one, what a thread did before its end would be ordered before another's start

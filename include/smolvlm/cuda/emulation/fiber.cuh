@@ -54,15 +54,23 @@ public:
 #endif
         if (under_tsan() && !history_) history_ = __tsan_create_fiber(0);
     }
-    /// ThreadSanitizer keeps a history for each fiber, which grows; a new launch starts with new ones.
+    /// ThreadSanitizer keeps a history for each fiber, which grows with every block that it runs.
     void forget_history() {
         const IgnoreRaces bookkeeping;
-        if (history_ && mapped_) {
-            if (abandoned_) end_ignoring();
-            __tsan_destroy_fiber(history_);
-        }
+        if (history_ && mapped_) __tsan_destroy_fiber(history_);
         history_ = nullptr;
+    }
+    /// Of a fiber that an error has left where it stood: what it did is ordered before acquire(tag), and its history ends
+    /// outside IgnoreRaces, where every fiber switches away.
+    void abandon(void* tag) {
+        if (!abandoned_ || !under_tsan()) return;
         abandoned_ = false;
+        void* here = __tsan_get_current_fiber();
+        __tsan_switch_to_fiber(history_, 1);
+        release(tag);
+        AnnotateIgnoreWritesEnd(__FILE__, __LINE__);
+        AnnotateIgnoreReadsEnd(__FILE__, __LINE__);
+        __tsan_switch_to_fiber(here, 1);
     }
 
     /// Called by the fiber that launches, before its first switch.
@@ -79,10 +87,10 @@ public:
         launcher.bottom_ = static_cast<std::byte*>(const_cast<void*>(bottom));
         launcher.size_ = size;
     }
-    /// Stops here and goes on in `to`; returns when somebody switches back. `last`: nobody will.
-    void switch_to(Fiber& to, bool last = false) {
-        if (under_asan()) __sanitizer_start_switch_fiber(last ? nullptr : &fake_stack_, to.bottom_, to.size_);
-        if (!last) abandoned_ = true;  // until somebody switches back
+    /// Stops here and goes on in `to`; returns when somebody switches back.
+    void switch_to(Fiber& to) {
+        abandoned_ = true;  // until then
+        if (under_asan()) __sanitizer_start_switch_fiber(&fake_stack_, to.bottom_, to.size_);
         if (under_tsan()) __tsan_switch_to_fiber(to.history_, 1);  // 1: the switch itself orders nothing
 #if defined(__x86_64__)
         switch_stack(&place_, to.place_);
@@ -92,16 +100,34 @@ public:
         if (under_asan()) __sanitizer_finish_switch_fiber(fake_stack_, nullptr, nullptr);
         abandoned_ = false;
     }
+    /// How a fiber ends: what it must know of the next is read while IgnoreRaces still holds, then it goes for good.
+    class Farewell {
+    public:
+        explicit Farewell(Fiber& to) : to_(&to.place_), bottom_(to.bottom_), size_(to.size_), history_(to.history_) {
+#if defined(__x86_64__)
+            to_ = to.place_;
+#endif
+        }
+        [[noreturn, gnu::noinline]] __attribute__((no_sanitize("thread"))) void go() {
+            if (under_asan()) __sanitizer_start_switch_fiber(nullptr, bottom_, size_);
+            if (under_tsan()) __tsan_switch_to_fiber(history_, 1);
+#if defined(__x86_64__)
+            void* nobody_comes_back = nullptr;
+            switch_stack(&nobody_comes_back, to_);
+#else
+            setcontext(static_cast<ucontext_t*>(to_));
+#endif
+            __builtin_unreachable();
+        }
+
+    private:
+        void* to_;
+        const void* bottom_;
+        std::size_t size_;
+        void* history_;
+    };
 
 private:
-    /// A history must not end inside IgnoreRaces, where every fiber switches away.
-    void end_ignoring() const {
-        void* here = __tsan_get_current_fiber();
-        __tsan_switch_to_fiber(history_, 1);
-        AnnotateIgnoreWritesEnd(__FILE__, __LINE__);
-        AnnotateIgnoreReadsEnd(__FILE__, __LINE__);
-        __tsan_switch_to_fiber(here, 1);
-    }
     static std::size_t page() { return static_cast<std::size_t>(sysconf(_SC_PAGESIZE)); }
     void map() {
         size_ = under_asan() || under_tsan() ? std::size_t(256) << 10 : std::size_t(64) << 10;

@@ -41,7 +41,7 @@ public:
         auto* base = static_cast<std::byte*>(std::aligned_alloc(256, capacity + 2 * margin));
         if (!base) return nullptr;
         used_ += bytes;
-        blocks_[base + margin] = {capacity, 0, bytes};
+        blocks_[base + margin] = {capacity, 0, bytes, false};
         forbid(base, capacity + 2 * margin);
         return base + margin;
     }
@@ -60,6 +60,7 @@ public:
         std::byte* first = static_cast<std::byte*>(data);
         Extent& block = blocks_.at(first);
         block.in_use = bytes;
+        block.taken = true;
         allow(first - margin, block.capacity + 2 * margin);
         std::memset(first - margin, 0xFF, margin);
         std::memset(first, schedule.poison, bytes);
@@ -74,6 +75,7 @@ public:
         std::memset(found->first, 0xFF, found->second.capacity);
         forbid(found->first, found->second.capacity);
         found->second.in_use = 0;
+        found->second.taken = false;
     }
 
     /// Whether size bytes from there on are device memory in use. (A null pointer to nothing is.)
@@ -84,7 +86,7 @@ public:
         auto after = blocks_.upper_bound(first);
         if (after == blocks_.begin()) return false;
         const auto& [start, block] = *--after;
-        return first + size <= start + block.in_use;
+        return block.taken && first + size <= start + block.in_use;
     }
     /// Opens the bytes in use to kernels, or closes them again.
     void open() {
@@ -113,6 +115,7 @@ public:
 private:
     struct Extent {
         std::size_t capacity, in_use, counted;
+        bool taken;  // perhaps for no bytes at all
     };
     static constexpr std::size_t margin = 512;
     std::map<std::byte*, Extent> blocks_;

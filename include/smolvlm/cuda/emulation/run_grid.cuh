@@ -16,7 +16,11 @@ inline void Block::run_grid(const char* name, dim3 grid, unsigned size, std::siz
     while (threads_.size() < size_) threads_.push_back(std::make_unique<Thread>());
     everybody_ = {};
     for (unsigned t = 0; t < size_; ++t) everybody_[t / 64] |= std::uint64_t(1) << t % 64;
-    for (unsigned t = 0; t < size_; ++t) threads_[t]->fiber.forget_history();
+    history_ += std::uint64_t(grid.x) * grid.y * grid.z;
+    if (history_ > 4000) {
+        history_ = 0;
+        for (const auto& thread : threads_) thread->fiber.forget_history();
+    }
     launcher_.is_running();
     blockDim = dim3(size);
     gridDim = grid;
@@ -54,6 +58,8 @@ inline void Block::run_block() {
     current_ = pick();
     release(&start_tag_);
     launcher_.switch_to(running().fiber);
+    if (error_)
+        for (unsigned t = 0; t < size_; ++t) threads_[t]->fiber.abandon(&end_tag_);
     acquire(&end_tag_);
     if (error_) {
         const std::exception_ptr error = std::exchange(error_, nullptr);
@@ -81,38 +87,40 @@ inline void Block::entry() {
     b.leave();
 }
 
+/// A thread has come to the end of the kernel.
 inline void Block::leave() {
-    Fiber* to = &launcher_;
-    Fiber* from = nullptr;
-    {
+    const auto farewell = [this] {
         const IgnoreRaces bookkeeping;
-        Thread& me = running();
-        from = &me.fiber;
-        const auto complain = [&](const auto&... pieces) {
-            if (!error_) error_ = std::make_exception_ptr(DeviceError(join(name_, ": ", whereabouts(me), pieces...)));
-        };
-        Warp& warp = warps_[current_ / 32];
-        warp.existing &= ~(1u << lane());
-        ++left_;
-        set_ready(current_, false);
-        if (!error_) {
-            if (!me.copies.empty()) complain(" ends with ", me.copies.size(), " cp.async in flight");
-            if (arrived_ > 0) complain(" ends while others wait for it at ", barrier_place_);
-            for (unsigned rest = warp.waiting; rest; rest &= rest - 1) {
-                const Thread& other = *threads_[current_ / 32 * 32 + static_cast<unsigned>(std::countr_zero(rest))];
-                if (other.mask >> lane() & 1) complain(" ends while others wait for it in ", other.waits_for, " at ", other.place);
-            }
-        }
-        if (!error_ && left_ < size_) {
-            const unsigned next = pick();
-            if (next == size_)
-                complain(" has ended, and ", deadlock());
-            else
-                to = &threads_[current_ = next]->fiber;
-        }
+        return Fiber::Farewell(after_leaving());
+    };
+    farewell().go();
+}
+
+/// Whose turn it is when the running thread is gone: the launcher's when it was the last, or when something is wrong.
+inline Fiber& Block::after_leaving() {
+    Thread& me = running();
+    const auto complain = [&](const auto&... pieces) {
+        if (!error_) error_ = std::make_exception_ptr(DeviceError(join(name_, ": ", whereabouts(me), pieces...)));
+    };
+    Warp& warp = warps_[current_ / 32];
+    warp.existing &= ~(1u << lane());
+    ++left_;
+    set_ready(current_, false);
+    if (error_) return launcher_;
+    if (!me.copies.empty()) complain(" ends with ", me.copies.size(), " cp.async in flight");
+    if (arrived_ > 0) complain(" ends while others wait for it at ", barrier_place_);
+    for (unsigned rest = warp.waiting; rest; rest &= rest - 1) {
+        const Thread& other = *threads_[current_ / 32 * 32 + static_cast<unsigned>(std::countr_zero(rest))];
+        if (other.mask >> lane() & 1) complain(" ends while others wait for it in ", other.waits_for, " at ", other.place);
     }
-    from->switch_to(*to, true);
-    __builtin_unreachable();
+    if (error_ || left_ == size_) return launcher_;
+    const unsigned next = pick();
+    if (next == size_) {
+        complain(" has ended, and ", deadlock());
+        return launcher_;
+    }
+    current_ = next;
+    return running().fiber;
 }
 
 inline std::string Block::deadlock() const {
