@@ -127,7 +127,7 @@ struct Tally {
 std::map<std::string, Tally> ask(cli::Answerer& model, const Scenes& scenes, const std::string& kind, Index pictures,
                                  bool show) {
     TileOptions tiles;
-    tiles.no_split = kind == "frame" || kind == "easy";
+    tiles.no_split = kind.ends_with("frame") || kind.ends_with("easy");
     AnswerOptions options;
     options.max_new_tokens = 120;
     std::map<std::string, Tally> tallies;
@@ -166,7 +166,8 @@ int score(const Words& words) {
     arguments.toggle("--show-errors", show, "every wrong answer on standard error");
     flags.declare(arguments);
     if (!arguments.parse(words)) return cli::print(arguments.help()), 0;
-    if (kinds.empty()) kinds = {"ticket", "serial", "receipt", "label", "sign", "display"};
+    if (kinds.empty())
+        kinds = {"plain_ticket", "plain_serial", "plain_receipt", "plain_label", "plain_sign", "plain_display"};
     SMOLVLM_CHECK(flags.seed != 1, ValueError, "--seed 1 is what training sees; take another");
 
     const auto backend = cli::make_engine(engine);

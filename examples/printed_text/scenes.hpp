@@ -13,6 +13,8 @@
 ///     receipt    128x192   3x2+global   items, prices, the total
 ///     blank      up to 3x3 tiles        no text, or questions that have nothing to do with it
 ///     all                               the seven above in turn, by weight
+///     plain_KIND                        the same with letters of 10 pixels and more in a frame (receipts: 9), questions
+///                                       that look for a text refused: what the tiny reader learns last, and claims
 ///
 /// The model's frames are 64 pixels; lengths below are those pixels. Capitals and digits only.
 
@@ -47,18 +49,19 @@ public:
     Scenes(std::string kind, Fonts fonts, std::vector<Image> photos, std::uint64_t seed, double scale = 1,
            Index most_questions = 8)
         : kind_(std::move(kind)),
+          plain_(kind_.starts_with("plain_")),
           fonts_(std::move(fonts)),
           photos_(std::move(photos)),
           seed_(seed),
           scale_(scale),
           most_questions_(most_questions) {
-        SMOLVLM_CHECK(std::ranges::count(scene_kinds, kind_) == 1, ValueError, "scenes: \"", kind_, "\" is not one of ",
-                      list_of_kinds());
+        SMOLVLM_CHECK(std::ranges::count(scene_kinds, bare_kind()) == 1, ValueError, "scenes: \"", kind_,
+                      "\" is not one of ", list_of_kinds());
     }
     static std::string list_of_kinds() {
         std::string list;
         for (const std::string& kind : scene_kinds) list += (list.empty() ? "" : ", ") + kind;
-        return list;
+        return list + ", each also with plain_ before it";
     }
 
     Index size() const override { return 0; }
@@ -82,12 +85,16 @@ public:
 private:
     static constexpr double tile = 64;
 
+    std::string bare_kind() const { return plain_ ? kind_.substr(6) : kind_; }
+
     Scene draw(Random& random) const {
-        std::string kind = kind_;
+        std::string kind = bare_kind();
         if (kind == "all") {
             static const std::vector<std::string> turns{"ticket", "ticket", "ticket", "receipt", "receipt",
-                                                        "serial", "label",  "sign",   "display", "blank"};
-            kind = pick(random, turns);
+                                                        "serial", "label",  "sign",   "display", "blank"},
+                plain_turns{"ticket", "ticket", "ticket", "ticket", "serial",  "serial",
+                            "label",  "label",  "sign",   "receipt", "display", "blank"};
+            kind = pick(random, plain_ ? plain_turns : turns);
         }
         Scene scene = kind == "frame" || kind == "easy" ? lines(random, tile, 3)
                       : kind == "label"                 ? lines(random, 3 * tile, 2)
@@ -112,7 +119,8 @@ private:
     Scene lines(Random& random, double edge, Index most) const {
         Scene scene{Page(edge, edge, scale_), {}, {}};
         const Index count = one_of(random, 1, most);
-        const double share = edge / static_cast<double>(count), least = 7.2 * edge / tile, room = 0.92 * edge;
+        const double share = edge / static_cast<double>(count), least = (plain_ ? 10 : 7.2) * edge / tile,
+                     room = 0.92 * edge;
         std::vector<std::string> texts;
         for (Index line = 0; line < count;) {
             const Font& letters = font(random);
@@ -148,7 +156,7 @@ private:
         Scene scene{Page(3 * tile, tile, scale_), {}, {}};
         const Font& letters = font(random);
         std::string all;
-        const double cap = between(random, 9, 13), y = tile / 2 + between(random, -8, 8);
+        const double cap = between(random, plain_ ? 10.5 : 9, 13), y = tile / 2 + between(random, -8, 8);
         for (Index group = 0; group < 3; ++group) {
             const std::string text = code(random, 5, 5);
             scene.page.write(letters, text, std::min(cap, 11.5 / (letters.width("W"))),
@@ -170,7 +178,9 @@ private:
             for (Index col = 0; col < cols; ++col) {
                 const std::string text = any_text(random, 4);
                 const double largest = std::min(24.0, 50 / letters.width(text));
-                const double cap = between(random, std::max(8.0, 0.6 * largest), largest);
+                const double least =
+                    plain_ ? std::min(largest, std::max(10.0, 0.7 * largest)) : std::max(8.0, 0.6 * largest);
+                const double cap = between(random, least, largest);
                 const double slack_x = (56 - letters.width(text) * cap) / 2, slack_y = (50 - cap) / 2;
                 scene.page.write(letters, text, cap,
                                  (static_cast<double>(col) + 0.5) * tile + between(random, -slack_x, slack_x),
@@ -190,8 +200,8 @@ private:
             const auto row = static_cast<Index>(i) / cols, col = static_cast<Index>(i) % cols;
             all += (i == 0 ? "" : col == 0 ? "\n" : " ") + texts[i];
             const std::string place = smolvlm::join("row ", row + 1, ", column ", col + 1);
-            if (chance(random, 0.2) && std::ranges::count(texts, texts[i]) == 1)
-                scene.questions.emplace_back(smolvlm::join("Where is ", texts[i], " written?"), place);
+            if (chance(random, plain_ ? 0.03 : 0.2) && std::ranges::count(texts, texts[i]) == 1)
+                look_for(scene, smolvlm::join("Where is ", texts[i], " written?"), place);
             else
                 scene.questions.emplace_back(smolvlm::join("What is written in ", place, "?"), texts[i]);
         }
@@ -203,7 +213,7 @@ private:
     Scene receipt(Random& random) const {
         Scene scene{Page(2 * tile, 3 * tile, scale_), {}, {}};
         const Font& letters = font(random);
-        const double pitch = tile / 2, cap = between(random, 7.5, 9.5);
+        const double pitch = tile / 2, cap = plain_ ? between(random, 9, 11) : between(random, 7.5, 9.5);
         double line = 0;
         std::string all;
         const auto put = [&](const std::string& name, const std::string& amount) {
@@ -222,7 +232,7 @@ private:
             const std::size_t which = random.below(static_cast<std::uint32_t>(names.size()));
             const Index cents = chance(random, 0.5) ? 10 * one_of(random, 5, 199) : one_of(random, 50, 1999);
             put(names[which], price(cents));
-            scene.questions.emplace_back("How much is the " + names[which] + "?", price(cents));
+            if (!plain_ || chance(random, 0.1)) look_for(scene, "How much is the " + names[which] + "?", price(cents));
             names.erase(names.begin() + static_cast<std::ptrdiff_t>(which));
             total += cents;
         }
@@ -267,6 +277,10 @@ private:
     }
     /// All of it, and nothing else: an answer must not be found in the answers before it.
     static void ask_for(Scene& scene, const std::string& all) { scene.questions = {{"Read all the text.", all}}; }
+    /// A question that names a text of the picture. The model did not learn to find it; plain scenes make it say so.
+    void look_for(Scene& scene, const std::string& question, const std::string& answer) const {
+        scene.questions.emplace_back(question, plain_ ? only_reads : answer);
+    }
     /// The sixteen image tokens of a frame, and the character in the middle of each: what teaches the tower its
     /// letters.
     static void ask_for_map(Scene& scene) {
@@ -296,6 +310,7 @@ private:
     }
 
     std::string kind_;
+    bool plain_;
     Fonts fonts_;
     std::vector<Image> photos_;
     std::uint64_t seed_;

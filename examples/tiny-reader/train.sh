@@ -1,9 +1,10 @@
 #!/bin/sh
 # Trains the tiny reader from random weights, as it lies in this folder: sh examples/tiny-reader/train.sh
 #
-# Three stages, each goes on from the one before: one frame, white on black (how letters look); one frame, everything
-# (training/2_frames.json); then tiles, receipts, signs and all questions. About four hours of one core. Interrupt it as you
-# like: the next call goes on, bit for bit. Everything goes to build/tiny-reader; the model ends in build/tiny-reader/model.
+# Four stages (training/*.json), each goes on from the one before: one frame, white on black (how letters look); one frame,
+# everything; tiles, receipts, signs and all questions; then the same with larger letters and without what it could not
+# learn. About four hours of one core. Interrupt it as you like: the next call goes on, bit for bit. Everything goes to
+# build/tiny-reader; the model ends in build/tiny-reader/model.
 set -eu
 cd "$(dirname "$0")/../.."
 . tests/support/install.sh
@@ -14,7 +15,7 @@ mkdir -p $out
 cmake -S . -B build -DCMAKE_BUILD_TYPE=Release -DSMOLVLM_BUILD_EXAMPLES=ON >$out/cmake.log
 cmake --build build --target smolvlm_cli 10_tiny_reader -j "$(nproc)"
 
-for stage in 1_easy:000600 2_frames:006000 3_all:009000; do
+for stage in 1_easy:000600 2_frames:006000 3_all:007000 4_plain:006000; do
     name=${stage%:*}
     [ ! -d $out/$name/checkpoint-${stage#*:} ] || continue
     resume=''
@@ -22,5 +23,5 @@ for stage in 1_easy:000600 2_frames:006000 3_all:009000; do
     build/bin/10_tiny_reader train --config examples/tiny-reader/training/$name.json $resume
     [ -d $out/$name/checkpoint-${stage#*:} ] || exit 130 # interrupted
 done
-[ -d $out/model ] || build/bin/smolvlm convert --model $out/3_all/checkpoint-009000 --output $out/model --dtype f16
+[ -d $out/model ] || build/bin/smolvlm convert --model $out/4_plain/checkpoint-006000 --output $out/model --dtype f16
 build/bin/10_tiny_reader score $out/model

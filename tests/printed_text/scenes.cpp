@@ -72,6 +72,7 @@ TEST_CASE("Scenes: there is ink where a character is said to be, and every pictu
     CHECK(darkest(0, 44, 64, 64) == 255);  // and below
     for (const std::string& kind : scene_kinds)
         for (Index i = 0; i < 10; ++i) {
+            CHECK(scenes("plain_" + kind).sample(i).pictures[0].width() % 64 == 0);
             const Image small = scenes(kind).sample(i).pictures[0], large = scenes(kind, 2, 2).sample(i).pictures[0];
             CHECK(small.width() % 64 == 0);
             CHECK(small.height() % 64 == 0);
@@ -138,9 +139,30 @@ TEST_CASE("Scenes: answers are spelt in capitals, digits and a point, but where 
     CHECK(refused);
 }
 
+TEST_CASE("Scenes: plain ones refuse questions that look for a text, and answer all others") {
+    const auto looks_for_a_text = [](const std::string& question) {
+        return question.starts_with("Where is ") ||
+               (question.starts_with("How much is the ") && question != "How much is the total?");
+    };
+    int refused = 0, answered = 0;
+    for (const char* kind : {"plain_ticket", "plain_receipt"})
+        for (Index i = 0; i < 100; ++i) {
+            const Sample sample = scenes(kind).sample(i);
+            for (std::size_t q = 0; q < sample.chat.size() / 2; ++q) {
+                const bool refuses = answer(sample, q) == only_reads;
+                CHECK(refuses == looks_for_a_text(question(sample, q)));
+                ++(refuses ? refused : answered);
+            }
+        }
+    CHECK(refused > 10);
+    CHECK(answered > 300);
+    CHECK_FALSE(scenes("plain_ticket").sample(0).pictures[0] == scenes("ticket").sample(0).pictures[0]);
+}
+
 TEST_CASE("Scenes: an unknown kind and a missing font are sentences that say what there is") {
     CHECK(testing::error_of([] { scenes("poem"); }).find("\"poem\" is not one of frame, easy, label") !=
           std::string::npos);
+    CHECK(testing::error_of([] { scenes("plain_"); }).find("\"plain_\" is not one of") != std::string::npos);
     CHECK(testing::error_of([] { find_fonts({"NoSuchFont"}); }).find("apt-get install fonts-dejavu-core") !=
           std::string::npos);
     CHECK(testing::error_of([] { Font font(SMOLVLM_TEST_DIR "/run.sh"); }).find("is no TrueType font") !=
