@@ -25,9 +25,9 @@ namespace smolvlm::detail {
 /// VNNI multiplies; VBMI gathers bytes from all over a register.
 inline bool has_resize_vnni() { return cpu_path() >= CpuPath::avx512vnni && cpu_features().avx512_vbmi; }
 
-/// For intrinsics with "maskz" in their names: those without it start from an undefined register, which GCC 12 warns of in
-/// the user's code (GCC bug 105593; a pragma does not reach through a precompiled header). The instructions are the same.
-inline constexpr __mmask16 all = 0xffff;
+/// For intrinsics with "maskz" in their names: those without it start from an undefined register, which GCC 12 warns of
+/// in the user's code (GCC bug 105593; a pragma does not reach through a precompiled header). The code is the same.
+inline constexpr __mmask16 lanes16 = 0xffff;
 
 // Accumulators have names, none is an element of an array: at -O2 compilers keep arrays that loops run over in memory.
 
@@ -55,19 +55,20 @@ struct DigitSums {
     /// Sixteen numbers from 0 to 255.
     [[gnu::target("avx512bw,avx512vl,avx512vnni,avx512vbmi")]]
     __m512i rounded() const {
-        const __m512i high = _mm512_add_epi32(_mm512_maskz_slli_epi32(all, s1, 8), _mm512_maskz_slli_epi32(all, s2, 16));
-        const __m512i sum = _mm512_add_epi32(s0, high);
-        const __m512i value = _mm512_maskz_srai_epi32(all, sum, ResampleWeights::fraction_bits);
-        const __m512i not_negative = _mm512_maskz_max_epi32(all, value, _mm512_setzero_si512());
-        return _mm512_maskz_min_epi32(all, not_negative, _mm512_set1_epi32(255));
+        const __m512i middle = _mm512_maskz_slli_epi32(lanes16, s1, 8), high = _mm512_maskz_slli_epi32(lanes16, s2, 16);
+        const __m512i sum = _mm512_add_epi32(s0, _mm512_add_epi32(middle, high));
+        const __m512i value = _mm512_maskz_srai_epi32(lanes16, sum, ResampleWeights::fraction_bits);
+        const __m512i not_negative = _mm512_maskz_max_epi32(lanes16, value, _mm512_setzero_si512());
+        return _mm512_maskz_min_epi32(lanes16, not_negative, _mm512_set1_epi32(255));
     }
 };
 
 /// Four rows side by side: rows[r][x] -> quads[x][r], the first row in the lowest byte.
 [[gnu::target("avx512bw,avx512vl,avx512vnni,avx512vbmi")]]
 inline __m512i quads_of(__m512i r0, __m512i r1, __m512i r2, __m512i r3) {
-    return _mm512_or_si512(_mm512_or_si512(r0, _mm512_maskz_slli_epi32(all, r1, 8)),
-                           _mm512_or_si512(_mm512_maskz_slli_epi32(all, r2, 16), _mm512_maskz_slli_epi32(all, r3, 24)));
+    const __m512i low = _mm512_or_si512(r0, _mm512_maskz_slli_epi32(lanes16, r1, 8));
+    return _mm512_or_si512(low, _mm512_or_si512(_mm512_maskz_slli_epi32(lanes16, r2, 16),
+                                                _mm512_maskz_slli_epi32(lanes16, r3, 24)));
 }
 
 /// Of the 64 or 128 bytes from x on, those that `place` names.
@@ -108,7 +109,7 @@ inline void interleave_rows(const std::uint8_t* const (&rows)[4], Index width, s
         const auto here = static_cast<__mmask16>((1u << std::min<Index>(width - x, 16)) - 1u);
         __m512i row[4];
         for (std::size_t r = 0; r < 4; ++r)
-            row[r] = _mm512_maskz_cvtepu8_epi32(all, _mm_maskz_loadu_epi8(here, rows[r] + x));
+            row[r] = _mm512_maskz_cvtepu8_epi32(lanes16, _mm_maskz_loadu_epi8(here, rows[r] + x));
         _mm512_storeu_si512(quads + 4 * x, quads_of(row[0], row[1], row[2], row[3]));
     }
 }
@@ -124,7 +125,7 @@ inline __m512i in_all_lanes(const std::array<std::int8_t, 4>& bytes) {
 /// Sixteen numbers below 256 as bytes, as many of them as there are.
 [[gnu::target("avx512bw,avx512vl,avx512vnni,avx512vbmi")]]
 inline void store_bytes(std::uint8_t* y, Index there, __m512i values) {
-    const __m128i bytes = _mm512_maskz_cvtepi32_epi8(all, values);
+    const __m128i bytes = _mm512_maskz_cvtepi32_epi8(lanes16, values);
     if (there >= 16)
         _mm_storeu_si128(reinterpret_cast<__m128i*>(y), bytes);
     else if (there > 0)
@@ -160,7 +161,7 @@ inline void sum_quads(const std::uint8_t* quads, Index ring, Index stride, const
 inline void row_of_quads(const std::uint8_t* quads, Index r, Index width, std::uint8_t* row) {
     const __m128i shift = _mm_cvtsi64_si128(8 * r);
     for (Index x = 0; x < width; x += 16)
-        store_bytes(row + x, width - x, _mm512_maskz_srl_epi32(all, _mm512_loadu_si512(quads + 4 * x), shift));
+        store_bytes(row + x, width - x, _mm512_maskz_srl_epi32(lanes16, _mm512_loadu_si512(quads + 4 * x), shift));
 }
 
 /// Rows of one plane as quads, with the first pass applied where there is one.
