@@ -13,8 +13,9 @@
 ///     receipt    128x192   3x2+global   items, prices, the total
 ///     blank      up to 3x3 tiles        no text, or questions that have nothing to do with it
 ///     all                               the seven above in turn, by weight
-///     plain_KIND                        the same with letters of 10 pixels and more in a frame (receipts: 9), questions
-///                                       that look for a text refused: what the tiny reader learns last, and claims
+///     plain_KIND                        the same with larger letters (at least 11 pixels in a frame, in receipts 9),
+///                                       serial numbers with four characters a tile, and questions that look for a text
+///                                       refused: what the tiny reader learns last, and claims
 ///
 /// The model's frames are 64 pixels; lengths below are those pixels. Capitals and digits only.
 
@@ -119,7 +120,7 @@ private:
     Scene lines(Random& random, double edge, Index most) const {
         Scene scene{Page(edge, edge, scale_), {}, {}};
         const Index count = one_of(random, 1, most);
-        const double share = edge / static_cast<double>(count), least = (plain_ ? 10 : 7.2) * edge / tile,
+        const double share = edge / static_cast<double>(count), least = (plain_ ? 11 : 7.2) * edge / tile,
                      room = 0.92 * edge;
         std::vector<std::string> texts;
         for (Index line = 0; line < count;) {
@@ -156,11 +157,13 @@ private:
         Scene scene{Page(3 * tile, tile, scale_), {}, {}};
         const Font& letters = font(random);
         std::string all;
-        const double cap = between(random, plain_ ? 10.5 : 9, 13), y = tile / 2 + between(random, -8, 8);
+        const Index size = plain_ ? 4 : 5;  // of a group
+        const double pitch = plain_ ? 14.7 : 11.8, widest = pitch - 0.3;
+        const double cap = between(random, plain_ ? 11.5 : 9, plain_ ? 16 : 13), y = tile / 2 + between(random, -8, 8);
         for (Index group = 0; group < 3; ++group) {
-            const std::string text = code(random, 5, 5);
-            scene.page.write(letters, text, std::min(cap, 11.5 / (letters.width("W"))),
-                             (static_cast<double>(group) + 0.5) * tile, y, 11.8);
+            const std::string text = code(random, size, size);
+            scene.page.write(letters, text, std::min(cap, widest / letters.width("W")),
+                             (static_cast<double>(group) + 0.5) * tile, y, pitch);
             all += (group ? " " : "") + text;
         }
         scene.questions = {{chance(random, 0.5) ? "What is the serial number?" : "Read all the text.", all}};
@@ -179,7 +182,7 @@ private:
                 const std::string text = any_text(random, 4);
                 const double largest = std::min(24.0, 50 / letters.width(text));
                 const double least =
-                    plain_ ? std::min(largest, std::max(10.0, 0.7 * largest)) : std::max(8.0, 0.6 * largest);
+                    plain_ ? std::min(largest, std::max(12.0, 0.75 * largest)) : std::max(8.0, 0.6 * largest);
                 const double cap = between(random, least, largest);
                 const double slack_x = (56 - letters.width(text) * cap) / 2, slack_y = (50 - cap) / 2;
                 scene.page.write(letters, text, cap,

@@ -15,7 +15,7 @@ mkdir -p $out
 cmake -S . -B build -DCMAKE_BUILD_TYPE=Release -DSMOLVLM_BUILD_EXAMPLES=ON >$out/cmake.log
 cmake --build build --target smolvlm_cli 10_tiny_reader -j "$(nproc)"
 
-for stage in 1_easy:000600 2_frames:006000 3_all:007000 4_plain:006000; do
+for stage in 1_easy:000600 2_frames:006000 3_all:007000 4_plain:005000; do
     name=${stage%:*}
     [ ! -d $out/$name/checkpoint-${stage#*:} ] || continue
     resume=''
@@ -23,5 +23,5 @@ for stage in 1_easy:000600 2_frames:006000 3_all:007000 4_plain:006000; do
     build/bin/10_tiny_reader train --config examples/tiny-reader/training/$name.json $resume
     [ -d $out/$name/checkpoint-${stage#*:} ] || exit 130 # interrupted
 done
-[ -d $out/model ] || build/bin/smolvlm convert --model $out/4_plain/checkpoint-006000 --output $out/model --dtype f16
+[ -d $out/model ] || build/bin/smolvlm convert --model $out/4_plain/checkpoint-005000 --output $out/model --dtype f16
 build/bin/10_tiny_reader score $out/model
