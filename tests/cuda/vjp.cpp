@@ -53,7 +53,8 @@ std::string vjp_departs(Vjp vjp, const std::vector<Shape>& shapes, double tolera
 
 TEST_CASE_TEMPLATE("vjp on the device: linear, norms, activations", B, Cuda<float>) {
     for (const auto& [N, K, M] : {std::array<Index, 3>{1, 3, 2}, {5, 8, 70}, {70, 65, 9}}) {
-        CAPTURE(N);
+        const Index rows = N;
+        CAPTURE(rows);
         const auto linear = [&, N = N, K = K, M = M](auto& be, const auto& d) {
             be.linear_vjp(random(be, {N, K}, 1), random_weight(be, {M, K}, 2), random(be, {N, M}, 3), d[0], d[1], d[2]);
         };
@@ -130,7 +131,8 @@ TEST_CASE("sampling on the device: arg_max takes the first of equals, and draws 
     const Index V = 700;
     const auto logits = random_tensor<float>({1, V}, 5, 2);
     for (const auto& [top_k, top_p] : {std::pair<Index, double>{1, 1.0}, {5, 1.0}, {40, 0.7}, {128, 0.9}}) {
-        CAPTURE(top_k);
+        const Index candidates = top_k;
+        CAPTURE(candidates);
         SamplingOptions options;
         options.temperature = 0.8;
         options.top_k = top_k;

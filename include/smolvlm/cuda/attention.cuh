@@ -16,16 +16,17 @@
 
 namespace smolvlm::cuda {
 
-/// Sixteen pairs of one segment: pair p is row q0 + p / group and head p % group of the block's group.
+/// Sixteen pairs of one segment, or as many as the kernel takes: pair p is row q0 + p / group and head p % group of the
+/// block's group.
 struct PairTile {
     std::int32_t q0, first, pairs;  // pairs: of the whole segment
     std::int32_t k0, past, keys;
     std::int32_t causal;
 
     __device__ int visible(int pair, int group) const { return causal ? past + pair / group + 1 : keys; }
-    /// Keys that any of the sixteen sees.
-    __device__ int reach(int group) const {
-        const int last = (first + 16 < pairs ? first + 16 : pairs) - 1;
+    /// Keys that any of the tile's pairs sees.
+    __device__ int reach(int group, int size = 16) const {
+        const int last = (first + size < pairs ? first + size : pairs) - 1;
         return visible(last, group);
     }
 };
@@ -116,11 +117,13 @@ __global__ void __launch_bounds__(128, 4)
 #pragma unroll
                 for (int i = 0; i < 4; ++i) sum[i][e] += s.p[warp() * 4 + i][j] * s.v[j][lane() + 32 * e];
     }
+#pragma unroll
     for (int i = 0; i < 4; ++i) {
         const int pair = t.first + warp() * 4 + i;
         if (pair >= t.pairs) continue;
         const Index to = of.query(t.q0 + pair / group, g * group + pair % group);
         const float inverse = weight[i] > 0 ? 1.0f / weight[i] : 0.0f;
+#pragma unroll
         for (int e = 0; e < Width / 32; ++e)
             if (lane() + 32 * e < of.K) y[to + lane() + 32 * e] = narrow<T>(sum[i][e] * inverse);
     }

@@ -77,10 +77,12 @@ __global__ void __launch_bounds__(128, 2) attention_vjp_queries_kernel(const T* 
 #pragma unroll
                 for (int i = 0; i < 4; ++i) sum[i][e] += s.ds[warp() * 4 + i][j] * s.k[j][lane() + 32 * e];
     }
+#pragma unroll
     for (int i = 0; i < 4; ++i) {
         const int pair = t.first + warp() * 4 + i;
         if (pair >= t.pairs) continue;
         const int row = t.q0 + pair / group, head = g * group + pair % group;
+#pragma unroll
         for (int e = 0; e < Width / 32; ++e)
             if (lane() + 32 * e < of.K) dq.put(of.query(row, head) + lane() + 32 * e, of.scale * sum[i][e]);
         if (lane() == 0) sums[static_cast<Index>(row) * of.H + head] = {weight[i], delta[i]};
@@ -127,7 +129,9 @@ __global__ void __launch_bounds__(128, 2)
                     sum_v[i][e] += s.a[p][warp() * 8 + i] * s.dy[p][lane() + 32 * e];
                 }
     }
+#pragma unroll
     for (int i = 0; i < 8; ++i)
+#pragma unroll
         for (int e = 0; e < Width / 32; ++e) {
             const int j = row + warp() * 8 + i, d = lane() + 32 * e;
             if (j >= R || d >= of.K) continue;

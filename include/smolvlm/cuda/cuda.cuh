@@ -14,9 +14,10 @@
 #include <smolvlm/backend/shapes.hpp>
 #include <smolvlm/cuda/activations.cuh>
 #include <smolvlm/cuda/adamw.cuh>
+#include <smolvlm/cuda/attention_mma.cuh>
 #include <smolvlm/cuda/attention_vjp.cuh>
 #include <smolvlm/cuda/cross_entropy.cuh>
-#include <smolvlm/cuda/linear.cuh>
+#include <smolvlm/cuda/linear_mma.cuh>
 #include <smolvlm/cuda/norm.cuh>
 #include <smolvlm/cuda/rows.cuh>
 #include <smolvlm/cuda/sampling.cuh>
@@ -68,12 +69,8 @@ public:
 
     Tensor linear(const Tensor& x, const Weight& w, const Tensor& bias) {
         Tensor y = make(shapes::linear(x.shape(), w.shape(), bias.shape()));
-        const Index N = x.dim(0), M = w.rows(), K = w.cols();
         w.with_rows([&](const auto& rows) {
-            if (N <= cuda::few_rows)
-                cuda::linear_few(on_.stream(), x.data(), rows, bias.data(), y.data(), N, M, K);
-            else
-                cuda::gemm(on_.stream(), dense(x, K), rows, bias.data(), over(y), N, M, K);
+            cuda::linear(on_.stream(), dense(x, w.cols()), rows, bias.data(), y.data(), x.dim(0), w.rows(), w.cols());
         });
         return y;
     }
@@ -124,10 +121,15 @@ public:
     }
     Tensor attention(const Tensor& q, const Tensor& k, const Tensor& v, Heads heads, const Segments& segments) {
         Tensor y = make(shapes::attention(q.shape(), k.shape(), v.shape(), heads, segments));
-        auto& batch = plan(segments);
-        const cuda::PairTile* tiles = batch.tiles(on_, heads.query / heads.kv);
-        cuda::attention(on_.stream(), q.data(), k.data(), v.data(), tiles, batch.tile_count(), cuda::head_shape(q.shape(), heads),
-                        y.data());
+        const cuda::HeadShape of = cuda::head_shape(q.shape(), heads);
+        const bool by_tensor_cores = cuda::tensor_cores<T> && of.K % 8 == 0 && of.K <= 128 && q.dim(0) > cuda::few_rows;
+        const auto& tiles = plan(segments).tiles(on_, heads.query / heads.kv, by_tensor_cores ? cuda::mma_pairs : 16);
+        if constexpr (cuda::tensor_cores<T>)
+            if (by_tensor_cores) {
+                cuda::attention_mma(on_.stream(), q.data(), k.data(), v.data(), tiles.data(), tiles.count, of, y.data());
+                return y;
+            }
+        cuda::attention(on_.stream(), q.data(), k.data(), v.data(), tiles.data(), tiles.count, of, y.data());
         return y;
     }
 
@@ -198,10 +200,9 @@ public:
     }
     void attention_vjp(const Tensor& q, const Tensor& k, const Tensor& v, Heads heads, const Segments& segments,
                        const Tensor& dy, Tensor* dq, Tensor* dk, Tensor* dv) {
-        auto& batch = plan(segments);
-        const cuda::PairTile* tiles = batch.tiles(on_, heads.query / heads.kv);
+        const auto& tiles = plan(segments).tiles(on_, heads.query / heads.kv);
         const cuda::Memory sums = on_.take(cuda::bytes<cuda::PairSums>(q.dim(0) * heads.query));
-        cuda::attention_vjp(on_.stream(), q.data(), k.data(), v.data(), dy.data(), tiles, batch.tile_count(),
+        cuda::attention_vjp(on_.stream(), q.data(), k.data(), v.data(), dy.data(), tiles.data(), tiles.count,
                             cuda::head_shape(q.shape(), heads), sink(dq, q.shape()), sink(dk, k.shape()), sink(dv, v.shape()),
                             static_cast<cuda::PairSums*>(sums.data()), k.dim(0));
     }

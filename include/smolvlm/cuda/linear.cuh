@@ -48,7 +48,9 @@ __global__ void __launch_bounds__(256, 2) gemm_kernel(A a, B b, const T* bias, S
                 for (int j = 0; j < 4; ++j) sum[i][j] += s.a[k][row + i] * s.b[k][column + j];
         __syncthreads();  // nobody reads this step's tile any more
     }
+#pragma unroll
     for (int i = 0; i < 4; ++i)
+#pragma unroll
         for (int j = 0; j < 4; ++j) {
             const int n = n0 + row + i, m = m0 + column + j;
             if (n < N && m < M) y.put(static_cast<Index>(n) * M + m, sum[i][j] + (bias ? wide(bias[m]) : 0.0f));

@@ -3,6 +3,7 @@
 /// stands, and the tiles that attention is made in. And the table of RoPE's angles.
 
 #include <cmath>
+#include <list>
 #include <memory>
 
 #include <smolvlm/backend/segments.hpp>
@@ -31,21 +32,25 @@ public:
         rows_ = on.upload(all.data(), all.size() * sizeof(RowPlace));
         return static_cast<const RowPlace*>(rows_.data());
     }
-    /// The tiles for query heads that share key/value heads by groups of this size.
-    const PairTile* tiles(Runtime& on, Index group) {
-        if (group == group_) return static_cast<const PairTile*>(tiles_.data());
+    struct Tiles {
+        Index group, size, count;
+        Memory memory;
+
+        const PairTile* data() const { return static_cast<const PairTile*>(memory.data()); }
+    };
+    /// The tiles of `size` pairs for query heads that share key/value heads by groups of `group`.
+    const Tiles& tiles(Runtime& on, Index group, Index size = 16) {
+        for (const Tiles& known : tiles_)
+            if (known.group == group && known.size == size) return known;
         std::vector<PairTile> all;
         const auto number = [](Index i) { return static_cast<std::int32_t>(i); };
         for (const Segment& s : segments_)
-            for (Index first = 0; first < s.n * group; first += 16)
+            for (Index first = 0; first < s.n * group; first += size)
                 all.push_back({number(s.q0), number(first), number(s.n * group), number(s.k0), number(s.past()),
                                number(s.keys), segments_.causal()});
-        tiles_ = on.upload(all.data(), all.size() * sizeof(PairTile));
-        count_ = static_cast<Index>(all.size());
-        group_ = group;
-        return static_cast<const PairTile*>(tiles_.data());
+        return tiles_.emplace_back(Tiles{group, size, static_cast<Index>(all.size()),
+                                         on.upload(all.data(), all.size() * sizeof(PairTile))});
     }
-    Index tile_count() const { return count_; }
     Index last_position() const {
         Index last = 0;
         for (const Segment& s : segments_) last = std::max(last, s.keys);
@@ -54,8 +59,8 @@ public:
 
 private:
     Segments segments_;
-    Memory rows_, tiles_;
-    Index group_ = 0, count_ = 0;
+    Memory rows_;
+    std::list<Tiles> tiles_;
 };
 
 /// Cosines and sines of all angles up to some position, made in double; grows by doubling.

@@ -100,7 +100,14 @@ __global__ void __launch_bounds__(256, 4)
     const Index i = global_thread();
     if (i >= n) return;
     const int c = static_cast<int>(i % (map.C * map.p * map.p)) / (map.p * map.p);
-    y[i] = narrow<T>(static_cast<float>(x[map(i)]) * scale.factor[c] + scale.shift[c]);
+    float factor = scale.factor[0], shift = scale.shift[0];
+#pragma unroll  // compared rather than indexed: a parameter that is indexed is copied to memory first
+    for (int other = 1; other < 4; ++other)
+        if (c == other) {
+            factor = scale.factor[other];
+            shift = scale.shift[other];
+        }
+    y[i] = narrow<T>(static_cast<float>(x[map(i)]) * factor + shift);
 }
 
 template <class T>

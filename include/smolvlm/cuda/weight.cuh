@@ -89,6 +89,8 @@ struct Turned {
 
     __device__ float at(int r, int k) const { return rows.at(k, r); }
 };
+template <class Rows>
+Turned(Rows) -> Turned<Rows>;
 
 /// Whether neighbouring threads should take neighbouring k, or neighbouring rows, to read neighbouring memory.
 template <class Rows>

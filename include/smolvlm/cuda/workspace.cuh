@@ -99,11 +99,11 @@ protected:
         move_rows(on_.stream(), x.data(), items<Move>(list), static_cast<Index>(moves.size()), y, D);
     }
 
-    /// Layers ask for the same few batches again and again; a decode step brings one new one.
+    /// Layers ask for the same batch again and again, that of the text or that of the pictures; a decode step brings a new one.
     SegmentPlan& plan(const Segments& segments) {
         for (SegmentPlan& known : plans_)
             if (known.is_for(segments)) return known;
-        if (plans_.size() >= 4) plans_.pop_back();
+        if (plans_.size() >= 2) plans_.pop_back();
         return plans_.emplace_front(segments);
     }
     TurnTable& turn_table(double theta, Index head_width) {
