@@ -1,0 +1,54 @@
+// Whole tiny models on Cuda<float>: every intermediate and the greedy ids against transformers', every gradient against
+// PyTorch's, as for the CPU and with its tolerances.
+#define SMOLVLM_TEST_BACKENDS smolvlm::Cuda<float>
+
+#include <doctest/doctest.h>
+
+#include <smolvlm/cuda/cuda.cuh>
+
+#include "../autograd/golden_gradients.hpp"
+#include "../conformance/traces.hpp"
+
+using namespace testing;
+
+using B = smolvlm::Cuda<float>;
+
+TEST_CASE("trace on the device: every intermediate equals transformers', and greedy decoding gives its ids") {
+    std::vector<traces::Case> few;
+    for (const traces::Case& which : traces::cases())
+        if ((which.model == "odd_head_dim" && which.name == "many") ||
+            (which.model == "gqa_untied_r2" && which.name == "single"))
+            few.push_back(which);
+    CHECK(traces::check<B>(few) > 10);
+}
+
+TEST_CASE("gradients on the device: in single precision every parameter's is PyTorch's float64 one within 1e-4") {
+    for (const Golden& which : goldens())
+        if (which.name == "odd_head_dim") worst_gradient<B>(which, 1e-4);
+}
+
+TEST_CASE("decoding on the device: after the third token nothing is allocated, and the host waits once a token") {
+    B be;
+    const Checkpoint checkpoint = open_checkpoint(testing::golden + "models/odd_head_dim");
+    const SmolVLM<B> model = load_model(be, checkpoint.config, *checkpoint.weights);
+    GenerateOptions options;
+    options.max_new_tokens = 7;
+    auto cache = make_cache(model);
+    const PromptInput<B> input{{5, 6, 7, 8}, {}};
+    std::vector<Index> allocations, waits;
+    generate(be, model, std::span<const PromptInput<B>>(&input, 1), options, cache, [&](Index, std::int32_t) {
+        allocations.push_back(be.runtime().fresh_allocations());
+        waits.push_back(be.runtime().waits());
+        return true;
+    });
+    REQUIRE(waits.size() == 7);
+    for (std::size_t i = 3; i < waits.size(); ++i) {
+        CHECK(allocations[i] == allocations[2]);
+        CHECK(waits[i] == waits[i - 1] + 1);
+    }
+}
+
+TEST_CASE("trace and gradients on the device: all golden models" * doctest::skip()) {
+    CHECK(traces::check<B>(traces::cases()) > 150);
+    for (const Golden& which : goldens()) worst_gradient<B>(which, 1e-4);
+}
