@@ -1,3 +1,5 @@
+#include <smolvlm/cpu/packed_weight.hpp>
+
 #include "engine.hpp"
 
 namespace cli {
@@ -12,8 +14,9 @@ void EngineFlags::declare(Arguments& arguments) {
         "quantised weights as the file has them, since widening them on the way is exact. int8, q8_0 and q4_0 are the "
         "fast ones: matrices are multiplied as integers, activations being rounded to bytes, a scale for each row "
         "(int8) or each 32 of them (a q8_0 or q4_0 file too, if asked for by name) (default f32)");
-    arguments.choice("--backend", {"cpu", "ref"}, backend,
-                     "the fast kernels, or the slow definitions they must agree with (default cpu)");
+    arguments.choice("--backend", {"cpu", "cuda", "ref"}, backend,
+                     "the fast kernels, those of an NVIDIA GPU (in f32, bf16, f16, or q8_0 and q4_0 beside bf16), or the "
+                     "slow definitions they must agree with (default cpu)");
     arguments.integer("--threads", threads, 1, 1024, "threads to compute with (default: all the machine has)");
 }
 
@@ -31,7 +34,15 @@ Precision EngineFlags::precision() const {
     return dtype == "q8_0" || dtype == "q4_0" ? Precision::native : Precision::exact;
 }
 
+#ifndef SMOLVLM_CUDA
+std::unique_ptr<Engine> make_cuda(const EngineFlags&) {
+    fail<ValueError>("--backend cuda: this program was built without CUDA; build it with -DSMOLVLM_CUDA=ON where nvcc is, "
+                     "or take --backend cpu");
+}
+#endif
+
 std::unique_ptr<Engine> make_engine(const EngineFlags& flags) {
+    if (flags.backend == "cuda") return make_cuda(flags);
     if (flags.backend == "ref") return flags.dtype == "f64" ? make_ref_double() : make_ref_float();
     return flags.dtype == "f64" ? make_cpu_double(flags.threads) : make_cpu_float(flags.threads, flags.precision());
 }

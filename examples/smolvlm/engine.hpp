@@ -3,10 +3,13 @@
 /// file of its own (engine_*.cpp), so that the commands themselves compile in a second.
 
 #include <memory>
-#include <smolvlm/cpu/packed_weight.hpp>
 #include <smolvlm/pipeline.hpp>
 
 #include "inputs.hpp"
+
+namespace smolvlm {
+enum class Precision : std::uint8_t;  // cpu/packed_weight.hpp, which nvcc cannot read
+}
 
 namespace cli {
 
@@ -62,5 +65,7 @@ std::unique_ptr<Engine> make_cpu_float(int threads, smolvlm::Precision precision
 std::unique_ptr<Engine> make_cpu_double(int threads);
 std::unique_ptr<Engine> make_ref_float();
 std::unique_ptr<Engine> make_ref_double();
+// engine_cuda.cu, in a program that is built with CUDA; else refuses
+std::unique_ptr<Engine> make_cuda(const EngineFlags& flags);
 
 }  // namespace cli

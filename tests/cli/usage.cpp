@@ -47,15 +47,24 @@ TEST_CASE("cli: a wrong command line is one sentence that names the flag, what w
     CHECK(refused({"--max-new-tokens", "3.5"}, "--max-new-tokens is \"3.5\"") == "");
     CHECK(refused({"--max-new-tokens", "99999999999999999999"}, "--max-new-tokens is") == "");
     CHECK(refused({"--max-new-tokens", ""}, "--max-new-tokens is \"\"") == "");
-    CHECK(refused({"--dtype", "fp32"}, "--dtype is \"fp32\", expected f32, f64, bf16, f16, q8_0, q4_0 or q4_1") == "");
+    CHECK(refused({"--dtype", "fp32"}, "\"fp32\", expected f32, f64, bf16, f16, int8, q8_0, q4_0 or q4_1") == "");
     CHECK(refused({"--threads", "0"}, "--threads is \"0\", expected a whole number from 1") == "");
-    CHECK(refused({"--backend", "gpu"}, "expected cpu or ref") == "");
+    CHECK(refused({"--backend", "gpu"}, "expected cpu, cuda or ref") == "");
     CHECK(refused({"--json=yes"}, "--json takes no value, found \"yes\"") == "");
     CHECK(refused({"--seed"}, "--seed needs a value (N), found nothing after it") == "");
     CHECK(refused({"--seed", "--json"}, "--seed needs a value (N), found the flag --json") == "");
     CHECK(refused({"--max-tiles", "0"}, "--max-tiles is \"0\"") == "");
     CHECK(refused({"--prompt", "a\nb", "--top-k", "a\nb"}, "--top-k is \"a b\"") == "");
 }
+
+#ifndef SMOLVLM_CUDA
+TEST_CASE("cli: a program without CUDA says so, and how to get one, before it reads the model") {
+    const Result result = run({"generate", "--model", model, "--prompt", "hi", "--backend", "cuda"});
+    CHECK(not_refused(result, "--backend cuda: this program was built without CUDA; build it with") == "");
+    CHECK(not_refused(result, "take --backend cpu") == "");
+    CHECK(result.out.empty());
+}
+#endif
 
 TEST_CASE("cli: flags that contradict each other are refused") {
     const std::string chat = golden("no such chat");

@@ -15,6 +15,7 @@ namespace smolvlm {
 struct FrameKey {
     std::uint64_t a = 0, b = 0;
     friend auto operator<=>(const FrameKey&, const FrameKey&) = default;
+    friend bool operator==(const FrameKey&, const FrameKey&) = default;  // nvcc 13 does not find it in the line above
 };
 
 /// The key of some bytes, continuing from `key`: two chains of multiply and fold (each step is a bijection of the chain),
