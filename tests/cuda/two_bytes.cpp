@@ -1,5 +1,7 @@
 // Cuda<bfloat16> and Cuda<half>: numbers of two bytes, sums in float. What they are compared with is the definition in
 // double on operands rounded to the type; what may differ is the rounding of each result, and of the weights of attention.
+#define SMOLVLM_TEST_BACKENDS smolvlm::Cuda<smolvlm::half>, smolvlm::Cuda<smolvlm::bfloat16>
+
 #include <doctest/doctest.h>
 
 #include <smolvlm/cuda/cuda.cuh>
@@ -20,6 +22,14 @@ HostTensor<float> rounded(const HostTensor<float>& x) {
     return converted<float>(converted<T>(x));
 }
 
+/// Only the emulation counts them.
+void check_no_bank_conflicts() {
+#if defined(SMOLVLM_CUDA_EMULATION)
+    CHECK(cuda::emulation::bank_counts.matrices > 0);
+    CHECK(cuda::emulation::bank_counts.conflicts == 0);
+#endif
+}
+
 }  // namespace
 
 TEST_CASE_TEMPLATE("two-byte numbers: linear on tensor cores is the definition of the rounded operands, whatever the sizes",
@@ -37,21 +47,57 @@ TEST_CASE_TEMPLATE("two-byte numbers: linear on tensor cores is the definition o
     }
 }
 
-TEST_CASE_TEMPLATE("two-byte numbers: the large tiles of tensor cores give the bits of the small ones", T, half, bfloat16) {
+TEST_CASE_TEMPLATE("two-byte numbers: the large tiles of tensor cores give the bits of the small ones, however factors lie", T,
+                   half, bfloat16) {
     Cuda<T> be;
-    const Index N = 130, K = 136, M = 132;
-    auto x = random(be, {N, K}, 1), w = random(be, {M, K}, 2), small = be.zeros({N, M}), large = be.zeros({N, M});
-    const auto multiply = [&](auto tiles, Tensor<Cuda<T>>& y) {
-        const cuda::DenseRows<T> rows{x.data(), K}, columns{w.data(), K};
+    const Index N = 136, K = 144, M = 152;
+    const auto a = random(be, {N, K}, 1), turned_a = random(be, {K, N}, 2), b = random(be, {M, K}, 3),
+               turned_b = random(be, {K, M}, 4);
+    const auto agree = [&](auto left, auto right) {
+        auto small = be.zeros({N, M}), large = be.zeros({N, M});
         const T* const no_bias = nullptr;
-        cuda::launch_linear_mma<decltype(tiles)>(be.runtime().stream(), rows, columns, no_bias, cuda::Sink<T>{y.data()}, N, M,
-                                                 K);
+        auto& on = be.runtime().stream();
+        cuda::gemm_mma<cuda::MmaTiles<2, 2, 2>>(on, left, right, no_bias, cuda::Sink<T>{small.data()}, N, M, K);
+        cuda::gemm_mma<cuda::MmaTiles<2, 4, 4>>(on, left, right, no_bias, cuda::Sink<T>{large.data()}, N, M, K);
+        return inequality(be.to_host(large), be.to_host(small));
     };
-    multiply(cuda::MmaTiles<2, 2, 2>{}, small);
-    multiply(cuda::MmaTiles<2, 4, 4>{}, large);
-    CHECK(inequality(be.to_host(large), be.to_host(small)) == "");
-    CHECK(cuda::emulation::bank_counts.matrices > 0);  // of all products so far, these included
-    CHECK(cuda::emulation::bank_counts.conflicts == 0);
+    const cuda::DenseRows<T> rows_a{a.data(), K}, rows_b{b.data(), K};
+    const cuda::DenseColumns<T> columns_a{turned_a.data(), N}, columns_b{turned_b.data(), M};
+    CHECK(agree(rows_a, rows_b) == "");
+    CHECK(agree(rows_a, columns_b) == "");
+    CHECK(agree(columns_a, columns_b) == "");
+    check_no_bank_conflicts();  // of all products so far, these included
+}
+
+TEST_CASE_TEMPLATE("two-byte numbers: derivatives of linear on tensor cores are the definition's of the rounded operands", T,
+                   half, bfloat16) {
+    Cuda<T> be;
+    Ref<double> definition;
+    for (const auto& [N, K, M] : {std::array<Index, 3>{9, 8, 16}, {64, 64, 64}, {65, 200, 72}, {17, 72, 33}, {12, 13, 8}}) {
+        const Index rows = N;
+        CAPTURE(rows);
+        const auto x = rounded<T>(random_tensor<float>({N, K}, 1)), w = rounded<T>(random_tensor<float>({M, K}, 2));
+        const auto dy = rounded<T>(random_tensor<float>({N, M}, 3));
+        for (const bool quantised : {false, true}) {
+            if (quantised && K % 32 != 0) continue;
+            const auto weight = quantised ? HostWeight::from_tensor(w).converted(DType::q8_0) : HostWeight::from_tensor(w);
+            const auto run = [&](auto& b) {
+                using Be = std::remove_cvref_t<decltype(b)>;
+                using S = typename Be::Scalar;
+                const auto given = b.from_host(converted<S>(x)), by = b.from_host(converted<S>(dy));
+                Tensor<Be> dx, dw, dbias = b.zeros({by.dim(1)});
+                b.linear_vjp(given, b.make_weight(weight), by, &dx, &dw, &dbias);
+                b.linear_vjp(given, b.make_weight(weight), by, &dx, nullptr, nullptr);  // added
+                return std::array{host(b, dx), host(b, dw), host(b, dbias)};
+            };
+            const auto found = run(be), expected = run(definition);
+            // dx is rounded twice, and quantised values once more on their way to tensor cores.
+            CHECK(departure(found[0], expected[0], (quantised ? 4 : 2) * unit<T>) == "");
+            CHECK(departure(found[1], expected[1], unit<T> + 1e-6) == "");
+            CHECK(departure(found[2], expected[2], unit<T> + 1e-6) == "");
+        }
+    }
+    check_no_bank_conflicts();
 }
 
 TEST_CASE_TEMPLATE("two-byte numbers: quantised weights give what their values rounded to the type give", T, half, bfloat16) {
@@ -84,6 +130,62 @@ TEST_CASE_TEMPLATE("two-byte numbers: attention is the definition of the rounded
                 const auto found = be.attention(be.from_host(q), be.from_host(k), be.from_host(v), heads, segments);
                 CHECK(departure(host(be, found), expected, 2 * unit<T>) == "");
             }
+}
+
+TEST_CASE_TEMPLATE("two-byte numbers: derivatives of attention round each result once", T, half, bfloat16) {
+    const Heads heads{6, 2};
+    const Segments segments(Segments::Mask::causal, {{0, 5, 0, 45}, {5, 18, 50, 20}});
+    for (const Index K : {40, 64}) {
+        CAPTURE(K);
+        const auto of = [](Index N, Index D, std::uint64_t seed) { return rounded<T>(random_tensor<float>({N, D}, seed)); };
+        const auto q = of(23, 6 * K, 1), k = of(70, 2 * K, 2), v = of(70, 2 * K, 3), dy = of(23, 6 * K, 4);
+        const auto run = [&](auto be) {
+            using Be = decltype(be);
+            const auto there = [&](const auto& x) { return be.from_host(converted<typename Be::Scalar>(x)); };
+            // Added to zeros: the definition wants somewhere to add to.
+            Tensor<Be> dq = be.zeros(q.shape()), dk = be.zeros(k.shape()), dv = be.zeros(v.shape());
+            be.attention_vjp(there(q), there(k), there(v), heads, segments, there(dy), &dq, &dk, &dv);
+            return std::array{host(be, dq), host(be, dk), host(be, dv)};
+        };
+        const auto found = run(Cuda<T>()), expected = run(Ref<double>());
+        for (std::size_t i = 0; i < 3; ++i) CHECK(departure(found[i], expected[i], unit<T> + 1e-6) == "");
+    }
+}
+
+TEST_CASE_TEMPLATE("decoding: attention of few rows is the definition, into however many parts its keys are cut", T, float, half,
+                   bfloat16) {
+    Cuda<T> be;
+    Ref<double> definition;
+    const double tolerance = std::is_same_v<T, float> ? 1e-6 : unit<T> + 1e-6;
+    for (const auto mask : {Segments::Mask::causal, Segments::Mask::full})
+        for (const Heads heads : {Heads{1, 1}, Heads{6, 2}, Heads{7, 1}})
+            for (const Index K : {8, 64, 72}) {
+                CAPTURE(K);
+                // One token with a past, one without, several at once.
+                const Segments segments(mask, {{0, 1, 0, 45}, {1, 1, 50, 1}, {2, 3, 60, 30}});
+                const auto q = rounded<T>(random_tensor<float>({5, heads.query * K}, 1));
+                const auto k = rounded<T>(random_tensor<float>({100, heads.kv * K}, 2));
+                const auto v = rounded<T>(random_tensor<float>({100, heads.kv * K}, 3));
+                const auto expected = definition.attention(converted<double>(q), converted<double>(k), converted<double>(v),
+                                                           heads, segments);
+                const auto x = be.from_host(q), keys = be.from_host(k), values = be.from_host(v);
+                CHECK(departure(host(be, be.attention(x, keys, values, heads, segments)), expected, tolerance) == "");
+                const cuda::HeadShape of = cuda::head_shape(q.shape(), heads);
+                cuda::SegmentPlan plan(segments);
+                const auto& tiles = plan.tiles(be.runtime(), heads.query / heads.kv, cuda::few_pairs);
+                for (const Index parts : {2, 3, 32}) {  // more than some rows have keys
+                    CAPTURE(parts);
+                    auto y = be.zeros(q.shape());
+                    const cuda::Memory room = be.runtime().take(cuda::KeyParts::bytes(5 * heads.query, parts, K));
+                    cuda::attention_few(be.runtime().stream(), x.data(), keys.data(), values.data(), tiles.data(), tiles.count,
+                                        of, 5, parts, static_cast<float*>(room.data()), y.data());
+                    CHECK(departure(host(be, y), expected, tolerance) == "");
+                }
+            }
+    CHECK(cuda::key_parts(3, 100, 132) == 1);
+    CHECK(cuda::key_parts(3, 1200, 132) == 9);
+    CHECK(cuda::key_parts(3, 100000, 132) == cuda::most_key_parts);
+    CHECK(cuda::key_parts(300, 100000, 132) == 1);
 }
 
 TEST_CASE_TEMPLATE("two-byte numbers: norms, rope, activations and rows round each result once", T, half, bfloat16) {

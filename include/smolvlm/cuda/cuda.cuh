@@ -6,18 +6,17 @@
 ///     Cuda<bfloat16> be;                                   // throws DeviceError where there is no device
 ///     const SmolVLM<Cuda<bfloat16>> model = load_model(be, checkpoint.config, *checkpoint.weights);
 ///
-/// Nothing waits for the device but to_host and the ops that return numbers of the host. Memory comes from a pool, in the
-/// order of the stream; after the first token a decode step takes nothing fresh. No sum uses atomics, so every run gives
+/// Nothing waits for the device but to_host and the ops that return numbers of the host. Memory comes from a pool, in
+/// the order of the stream; after the first tokens a decode step takes nothing fresh. No sum uses atomics, so every run gives
 /// the same bits. An object serves one thread of the caller.
 
 #include <smolvlm/backend/differentiable.hpp>
 #include <smolvlm/backend/shapes.hpp>
 #include <smolvlm/cuda/activations.cuh>
 #include <smolvlm/cuda/adamw.cuh>
-#include <smolvlm/cuda/attention_mma.cuh>
+#include <smolvlm/cuda/attend.cuh>
 #include <smolvlm/cuda/attention_vjp.cuh>
 #include <smolvlm/cuda/cross_entropy.cuh>
-#include <smolvlm/cuda/linear_mma.cuh>
 #include <smolvlm/cuda/norm.cuh>
 #include <smolvlm/cuda/rows.cuh>
 #include <smolvlm/cuda/sampling.cuh>
@@ -121,15 +120,8 @@ public:
     }
     Tensor attention(const Tensor& q, const Tensor& k, const Tensor& v, Heads heads, const Segments& segments) {
         Tensor y = make(shapes::attention(q.shape(), k.shape(), v.shape(), heads, segments));
-        const cuda::HeadShape of = cuda::head_shape(q.shape(), heads);
-        const bool by_tensor_cores = cuda::tensor_cores<T> && of.K % 8 == 0 && of.K <= 128 && q.dim(0) > cuda::few_rows;
-        const auto& tiles = plan(segments).tiles(on_, heads.query / heads.kv, by_tensor_cores ? cuda::mma_pairs : 16);
-        if constexpr (cuda::tensor_cores<T>)
-            if (by_tensor_cores) {
-                cuda::attention_mma(on_.stream(), q.data(), k.data(), v.data(), tiles.data(), tiles.count, of, y.data());
-                return y;
-            }
-        cuda::attention(on_.stream(), q.data(), k.data(), v.data(), tiles.data(), tiles.count, of, y.data());
+        cuda::attend(on_, plan(segments), q.data(), k.data(), v.data(), cuda::head_shape(q.shape(), heads), q.dim(0),
+                     y.data());
         return y;
     }
 
@@ -168,10 +160,10 @@ public:
         const T* const no_bias = nullptr;
         if (dx)
             w.with_rows([&](const auto& rows) {
-                cuda::gemm(on_.stream(), dense(dy, M), cuda::Turned{rows}, no_bias, sink(dx, {N, K}), N, K, M);
+                cuda::product(on_.stream(), dense(dy, M), cuda::Turned{rows}, no_bias, sink(dx, {N, K}), N, K, M);
             });
         if (dw)
-            cuda::gemm(on_.stream(), columns(dy, M), columns(x, K), no_bias, sink(dw, w.shape()), M, K, N);
+            cuda::product(on_.stream(), columns(dy, M), columns(x, K), no_bias, sink(dw, w.shape()), M, K, N);
         cuda::column_sums(on_.stream(), dy.data(), sink(dbias, {M}), N, M);
     }
     void embedding_vjp(Ids ids, const Tensor& dy, Tensor* dw) { gather_rows_vjp(ids, dy, dw); }
