@@ -1,5 +1,7 @@
 // Vector-Jacobian products of Cuda<T> against the definitions: added to what is there or made where nothing is, each
-// wanted alone as with the others. And the loss, the sampler, the optimiser and pictures of bytes.
+// wanted alone as with the others. And the loss, the sampler, the optimiser, pictures of bytes, and weights read back.
+#define SMOLVLM_TEST_BACKENDS smolvlm::Cuda<float>
+
 #include <doctest/doctest.h>
 
 #include <smolvlm/cuda/cuda.cuh>
@@ -187,4 +189,17 @@ TEST_CASE("patchify of bytes on the device: is patchify of the scaled and standa
     const auto expected = definition.patchify(tensor(definition, shape, numbers), 3);
     CHECK(departure(host(be, be.patchify(bytes, shape, 3, mean, deviation)), expected, rounding<Cuda<float>>(2)) == "");
     CHECK(contains(error_of([&] { be.patchify(std::span(bytes).first(5), shape, 3, mean, deviation); }), "5 bytes"));
+}
+
+TEST_CASE_TEMPLATE("weights on the device: rows come back as they went", T, float, bfloat16) {
+    Cuda<T> be;
+    const auto w = HostWeight::from_tensor(random_tensor<float>({3, 64}, 1));
+    for (const DType dtype : {DType::f32, DType::f16, DType::bf16, DType::q8_0, DType::q4_0}) {
+        if (std::is_same_v<T, bfloat16> && (dtype == DType::f32 || dtype == DType::f16)) continue;  // rounded on the way
+        const HostWeight held = w.converted(dtype);
+        const auto weight = be.make_weight(held);
+        HostTensor<float> rows({3, 64});
+        for (Index r = 0; r < 3; ++r) weight.row(r, rows.data() + r * 64);
+        CHECK(inequality(rows, held.to_tensor<float>()) == "");
+    }
 }

@@ -103,6 +103,12 @@ public:
     explicit operator bool() const { return block_ != nullptr; }
     /// True when nobody else can see these bytes: the only case in which an op may reuse its operand.
     bool writable_alone() const { return block_.use_count() == 1; }
+    /// Bytes from `offset` on, on the host. Waits.
+    void read(std::size_t offset, void* to, std::size_t bytes) const {
+        if (bytes == 0) return;
+        calls::copy_to_host(to, static_cast<const std::byte*>(data()) + offset, bytes, block_->pool->stream());
+        calls::wait(block_->pool->stream());
+    }
 
 private:
     friend class Runtime;

@@ -58,6 +58,27 @@ public:
     Index cols() const { return shape_[1]; }
     DType dtype() const { return dtype_; }
     bool empty() const { return !values_; }
+    /// Row r, widened, on the host: for saving and training, a row at a time. Waits.
+    void row(Index r, float* out) const {
+        const auto K = static_cast<std::size_t>(cols()), first = static_cast<std::size_t>(r) * K;
+        if (is_quantized(dtype_)) {
+            const std::size_t per_byte = dtype_ == DType::q8_0 ? 1 : 2;
+            std::vector<std::uint8_t> values(K / per_byte);
+            std::vector<half> scales(K / 32);
+            values_.read(first / per_byte, values.data(), values.size());
+            scales_.read(first / 32 * sizeof(half), scales.data(), scales.size() * sizeof(half));
+            for (std::size_t k = 0; k < K; ++k) {
+                const int value = per_byte == 1 ? static_cast<std::int8_t>(values[k]) : (values[k / 2] >> 4 * (k % 2) & 15) - 8;
+                out[k] = static_cast<float>(scales[k / 32]) * static_cast<float>(value);
+            }
+        } else if (dtype_ == DType::f32) {
+            values_.read(first * sizeof(float), out, K * sizeof(float));
+        } else if (dtype_ == DType::bf16) {
+            read_row<bfloat16>(first, out);
+        } else {
+            read_row<half>(first, out);
+        }
+    }
 
     /// f(rows), with the struct of weight.cuh that reads this weight.
     template <class F>
@@ -75,6 +96,13 @@ public:
     }
 
 private:
+    template <class E>
+    void read_row(std::size_t first, float* out) const {
+        std::vector<E> values(static_cast<std::size_t>(cols()));
+        values_.read(first * sizeof(E), values.data(), values.size() * sizeof(E));
+        for (std::size_t k = 0; k < values.size(); ++k) out[k] = static_cast<float>(values[k]);
+    }
+
     static DType held(const HostWeight& w) {
         if (w.dtype == DType::q8_0 || w.dtype == DType::q4_0) return w.dtype;
         const bool as_in_file = std::is_same_v<T, float> && (w.dtype == DType::bf16 || w.dtype == DType::f16);
