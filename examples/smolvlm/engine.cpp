@@ -13,7 +13,8 @@ void EngineFlags::declare(Arguments& arguments) {
         "what matrices are held in; f64 computes in double precision, all others in single. f32 leaves 16-bit and "
         "quantised weights as the file has them, since widening them on the way is exact. int8, q8_0 and q4_0 are the "
         "fast ones: matrices are multiplied as integers, activations being rounded to bytes, a scale for each row "
-        "(int8) or each 32 of them (a q8_0 or q4_0 file too, if asked for by name) (default f32)");
+        "(int8) or each 32 of them (a q8_0 or q4_0 file too, if asked for by name). bf16 multiplies as bf16 where the "
+        "processor can, and is widened elsewhere (default f32)");
     arguments.choice("--backend", {"cpu", "cuda", "ref"}, backend,
                      "the fast kernels, those of an NVIDIA GPU (in f32, bf16, f16, or q8_0 and q4_0 beside bf16), or the "
                      "slow definitions they must agree with (default cpu)");
@@ -31,7 +32,7 @@ std::optional<DType> EngineFlags::weight_dtype() const {
 
 Precision EngineFlags::precision() const {
     if (dtype == "int8") return Precision::int8;
-    return dtype == "q8_0" || dtype == "q4_0" ? Precision::native : Precision::exact;
+    return dtype == "q8_0" || dtype == "q4_0" || dtype == "bf16" ? Precision::native : Precision::exact;
 }
 
 #ifndef SMOLVLM_CUDA

@@ -1,5 +1,5 @@
-// Products of integers (Precision::int8 and Precision::native): exact where nothing is rounded, within the rounding of
-// their operands elsewhere, the same however they are computed.
+// Products of integers and of bf16 (Precision::int8 and Precision::native): exact where nothing is rounded, within the
+// rounding of their operands elsewhere, the same however they are computed.
 #include "support.hpp"
 
 using namespace smolvlm;
@@ -11,7 +11,8 @@ namespace {
 HostTensor<double> whole_numbers(const Shape& shape, int most, Index block, std::uint64_t seed) {
     Random random(seed);
     HostTensor<double> x(shape);
-    for (double& value : x.flat()) value = static_cast<double>(random.below(2 * static_cast<unsigned>(most) + 1)) - most;
+    const auto values = 2 * static_cast<unsigned>(most) + 1;
+    for (double& value : x.flat()) value = static_cast<double>(random.below(values)) - most;
     for (Index n = 0; n < shape[0]; ++n)
         for (Index k = 0; k < shape[1]; k += block) x.data()[n * shape[1] + k] = most;
     return x;
@@ -41,6 +42,7 @@ void in_every_format(Index M, Index K, F f) {
                 CAPTURE(join(path));
                 CAPTURE(threads);
                 Cpu<float> be(threads, path, Precision::int8);
+                be.share_small_work();
                 f(be, floats.converted(dtype));
             }
 }
@@ -65,6 +67,7 @@ TEST_CASE("cpu integers: int8 products of whole numbers are exact on every path,
         for (CpuPath path : integer_paths()) {
             CAPTURE(join(path));
             Cpu<float> be(2, path, Precision::int8);
+            be.share_small_work();
             const auto packed = be.make_weight(HostWeight::from_tensor(as<float>(w)));
             check_close(be.linear(as<float>(x), packed, as<float>(bias)), expected, 0);
         }
@@ -91,6 +94,7 @@ TEST_CASE("cpu integers: Q8_0 and Q4_0 products of whole numbers are exact on ev
                 for (CpuPath path : integer_paths()) {
                     CAPTURE(join(path));
                     Cpu<float> be(2, path, Precision::native);
+                    be.share_small_work();
                     check_close(be.linear(as<float>(x), be.make_weight(w), {}), expected, 0);
                 }
             }
@@ -114,8 +118,9 @@ TEST_CASE("cpu integers: elsewhere a product is off by the rounding of its opera
                     const double x_step = largest_in(xs + k / block * block, block) / 127;
                     most += (std::abs(ws[k]) * x_step + std::abs(xs[k]) * w_step) / 2 + x_step * w_step / 4;
                 }
-                const double error = std::abs(static_cast<double>(found.data()[n * M + m]) - expected.data()[n * M + m]);
-                if (!(error <= most)) FAIL_CHECK("row " << n << ", column " << m << " is off by " << error << " > " << most);
+                const Index i = n * M + m;
+                const double error = std::abs(static_cast<double>(found.data()[i]) - expected.data()[i]);
+                if (!(error <= most)) FAIL_CHECK("row " << n << ", column " << m << " is off by " << error);
             }
         // Roundings are independent, so that in all the error is far below that bound.
         double off = 0, size = 0;
@@ -134,7 +139,9 @@ TEST_CASE("cpu integers: rows read together or one by one, by one thread or thre
             CAPTURE(join(path));
             CAPTURE(join(dtype));
             Cpu<float> one(1, path, Precision::int8), three(3, path, Precision::int8);
-            const auto w = one.make_weight(HostWeight::from_tensor(as<float>(random_tensor({100, 1088}, 1))).converted(dtype));
+            three.share_small_work();
+            const HostWeight floats = HostWeight::from_tensor(as<float>(random_tensor({100, 1088}, 1)));
+            const auto w = one.make_weight(floats.converted(dtype));
             const auto together = three.linear(x, w, bias);
             for (std::int32_t n = 0; n < 21; ++n) {
                 const auto alone = one.linear(one.gather_rows(x, {&n, 1}), w, bias);
@@ -172,7 +179,7 @@ TEST_CASE("cpu integers: embedding and derivatives see the weights that the prod
             const double step = is_floating(w.dtype) ? largest_in(wide.data() + m * 96, 96) / 127 : 0;
             for (Index k = 0; k < 96; ++k) {
                 const double off = static_cast<double>(rows.data()[m * 96 + k]) - wide.data()[m * 96 + k];
-                if (!(std::abs(off) <= step * 0.5001)) FAIL_CHECK("row " << m << " number " << k << " is off by " << off);
+                if (!(std::abs(off) <= step * 0.5001)) FAIL_CHECK("w[" << m << ", " << k << "] is off by " << off);
             }
         }
         const auto dy = random_tensor({9, 53}, 6);
@@ -182,7 +189,8 @@ TEST_CASE("cpu integers: embedding and derivatives see the weights that the prod
         for (Index n = 0; n < 9; ++n)
             for (Index k = 0; k < 96; ++k) {
                 double sum = 0;
-                for (Index m = 0; m < 53; ++m) sum += dy.data()[n * 53 + m] * static_cast<double>(rows.data()[m * 96 + k]);
+                for (Index m = 0; m < 53; ++m)
+                    sum += dy.data()[n * 53 + m] * static_cast<double>(rows.data()[m * 96 + k]);
                 expected.data()[n * 96 + k] = sum;
             }
         check_close(dx, expected, tolerance<float>(60));
@@ -202,4 +210,56 @@ TEST_CASE("cpu integers: a weight takes a byte a number, or what the file takes;
     CHECK(Cpu<float>(1, cpu_path(), Precision::native).make_weight(w).in_panels());
     CHECK(Cpu<double>(1, cpu_path(), Precision::int8).make_weight(w).in_panels());
     CHECK(be.make_weight(w.converted(DType::q4_1)).in_file_rows());
+}
+
+TEST_CASE("cpu bf16: products of bf16 numbers are float sums of exact products, few rows and many") {
+    // What stands for the instruction elsewhere runs on every path, the instruction itself where the processor has it.
+    for (Index N : {1, 2, 3, 4, 5, 8, 9, 19, 140})
+        for (Index K : {1, 2, 33, 576}) {
+            CAPTURE(N);
+            CAPTURE(K);
+            const auto rounded = [](const HostTensor<double>& values) {
+                return HostWeight::from_tensor(as<float>(values)).converted(DType::bf16);
+            };
+            const HostWeight w = rounded(random_tensor({53, K}, 1));
+            const auto x = rounded(random_tensor({N, K}, 2)).to_tensor<double>();
+            const auto bias = random_tensor({53}, 3);
+            const auto expected = Ref<double>().linear(x, w, bias);
+            const cpu::PackedWeight<float> packed(w, 1, Precision::native, CpuPath::avx512bf16);
+            REQUIRE(packed.integers().is_bf16());
+            for (CpuPath path : paths(CpuPath::avx512bf16))
+                for (int threads : {1, 3}) {
+                    CAPTURE(join(path));
+                    Cpu<float> be(threads, path, Precision::native);
+                    be.share_small_work();
+                    const auto found = be.linear(as<float>(x), packed, as<float>(bias));
+                    check_close(found, expected, tolerance<float>(4 + static_cast<double>(K) / 4));
+                    const std::int32_t last = static_cast<std::int32_t>(N - 1);
+                    const auto alone = be.linear(be.gather_rows(as<float>(x), {&last, 1}), packed, as<float>(bias));
+                    check_close(alone, as<double>(be.gather_rows(found, {&last, 1})), 0);
+                }
+        }
+}
+
+TEST_CASE("cpu bf16: activations are rounded to the nearest bf16, and a weight is what the file holds") {
+    const HostWeight w = HostWeight::from_tensor(as<float>(random_tensor({53, 97}, 1))).converted(DType::bf16);
+    const cpu::PackedWeight<float> packed(w, 1, Precision::native, CpuPath::avx512bf16);
+    std::vector<double> row(97);
+    std::vector<float> found(97);
+    for (Index m = 0; m < 53; ++m) {
+        w.row(m, row.data());
+        packed.row(m, found.data());
+        CHECK(std::ranges::equal(row, found, [](double a, float b) { return a == static_cast<double>(b); }));
+    }
+    std::vector<float> x{1.00390625f, 1.01171875f, -1.00390626f, NAN, HUGE_VALF, -HUGE_VALF, 3.4e38f, -0.0f, 1e-40f};
+    for (int i = 0; i < 28; ++i) x.push_back(static_cast<float>(i) * 0.37f);
+    const Index K = static_cast<Index>(x.size());
+    for (CpuPath path : paths()) {
+        CAPTURE(join(path));
+        std::vector<bfloat16> y(40);
+        const float* const from = x.data();
+        cpu::dispatch<cpu::bf16_detail::RoundRows>(path, from, Index(1), K, y.data(), Index(40));
+        for (std::size_t k = 0; k < x.size(); ++k) CHECK(y[k].bits == bfloat16(x[k]).bits);
+    }
+    CHECK(Cpu<float>(1, CpuPath::avx2, Precision::native).make_weight(w).in_panels());
 }

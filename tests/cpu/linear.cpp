@@ -69,6 +69,7 @@ TEST_CASE("cpu linear: an element does not depend on the threads, nor a block on
     const auto x = as<float>(random_tensor({300, 900}, 2));
     for (CpuPath path : paths()) {
         Cpu<float> one(1, path), four(4, path);
+        four.share_small_work();
         const auto a = one.linear(x, one.make_weight(w), {}), b = four.linear(x, four.make_weight(w), {});
         CAPTURE(join(path));
         check_close(b, as<double>(a), 0);
@@ -82,6 +83,7 @@ TEST_CASE("cpu linear: rows read together or one by one give the same numbers") 
         for (CpuPath path : paths()) {
             if (path == CpuPath::portable) continue;  // Eigen adds up in an order of its own
             Cpu<float> be(2, path);
+            be.share_small_work();
             const auto packed = be.make_weight(w);
             const auto together = be.linear(x, packed, bias);
             for (std::int32_t n = 0; n < 30; ++n) {

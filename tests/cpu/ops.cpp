@@ -146,6 +146,7 @@ TEST_CASE_TEMPLATE("cpu copies: patches, pixel shuffle and rows are the definiti
 
 TEST_CASE("cpu: an operand is overwritten only when nobody else can see it") {
     Cpu<float> be(2);
+    be.share_small_work();
     auto x = be.zeros({100});
     const float* const place = std::as_const(x).data();
     const auto kept = x;
@@ -279,6 +280,7 @@ TEST_CASE("cpu integers: a model's image features stay close to float64, outlier
             HostTensor<double> expected_features;
             const auto expected = run_model(ref, random_model(ref, dtype, kind), false, &expected_features);
             Cpu<float> be(2, Precision::int8);
+            be.share_small_work();
             HostTensor<float> features;
             const auto found = run_model(be, random_model(be, dtype, kind), true, &features);
             CAPTURE(join(dtype));
@@ -294,6 +296,7 @@ TEST_CASE("cpu integers: a model's image features stay close to float64, outlier
 
 TEST_CASE("cpu: after the first tokens a decode step takes no fresh memory") {
     Cpu<float> be(2);
+    be.share_small_work();
     const auto model = random_model(be, DType::f32);
     KvCache<Cpu<float>> cache(3, 12, 1, 256);
     cache.reserve(be, 64);

@@ -31,6 +31,7 @@ void on_every_path(F f) {
             CAPTURE(join(path));
             CAPTURE(threads);
             Cpu<T> be(threads, path);
+            be.share_small_work();
             f(be);
         }
 }

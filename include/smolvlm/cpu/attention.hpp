@@ -146,7 +146,8 @@ struct Step {
             total = total + e;
         }
         if (m > before) {
-            const T shrink = std::exp((before - m) / exponent_unit<T>());  // 0 at the first block, where before is -infinity
+            // 0 at the first block, where before is -infinity.
+            const T shrink = std::exp((before - m) / exponent_unit<T>());
             b.l[r] *= shrink;
             T* const o = b.o + r * b.width;
             for (Index i = 0; i < b.width; i += L) (V::load(o + i) * shrink).store(o + i);

@@ -41,13 +41,15 @@ public:
     /// Where activations come from; after the first token a decode step takes nothing fresh.
     Pool& pool() { return pool_; }
     int threads() const { return threads_; }
+    /// For tests: even the smallest piece of work is divided among the threads.
+    void share_small_work() { least_work_ = 1; }
     CpuPath path() const { return path_; }
     /// What weights made from here on are multiplied in; the weight itself knows it too (cpu/packed_weight.hpp).
     Precision precision() const { return precision_; }
 
     Tensor from_host(const HostTensor<T>& x) { return x; }
     HostTensor<T> to_host(const Tensor& x) { return x; }
-    Weight make_weight(const HostWeight& w) { return Weight(w, threads_, precision_); }
+    Weight make_weight(const HostWeight& w) { return Weight(w, share(w.shape().numel()), precision_, path_); }
     Tensor zeros(const Shape& shape) {
         Tensor y = make(shape);
         parallel_for(threads_, y.numel(), Index(1) << 16,
@@ -57,12 +59,14 @@ public:
 
     Tensor linear(const Tensor& x, const Weight& w, const Tensor& bias) {
         Tensor y = make(shapes::linear(x.shape(), w.shape(), bias.shape()));
-        cpu::linear<T>(x.view(), w, bias.view(), y.view(), path_, team());
+        // Few rows wait for the weights, which come more slowly than a core multiplies: as if there were 32 rows.
+        const Index work = std::max<Index>(x.dim(0), 32) * w.rows() * w.cols();
+        cpu::linear<T>(x.view(), w, bias.view(), y.view(), path_, team(work));
         return y;
     }
     Tensor embedding(const Weight& w, Ids ids) {
         Tensor y = make(shapes::gather("embedding", w.shape(), ids));
-        parallel_for(threads_, y.dim(0), Index(16), [&](Index begin, Index end) {
+        parallel_for(share(y.numel()), y.dim(0), Index(16), [&](Index begin, Index end) {
             for (Index n = begin; n < end; ++n) w.row(ids[static_cast<std::size_t>(n)], y.data() + n * y.dim(1));
         });
         return y;
@@ -83,12 +87,12 @@ public:
 
     Tensor rms_norm(const Tensor& x, const Tensor& weight, double eps) {
         Tensor y = make(shapes::norm("rms_norm", x.shape(), weight.shape()));
-        cpu::norm<false, T>(x.view(), weight.view(), {}, static_cast<T>(eps), y.view(), path_, threads_);
+        cpu::norm<false, T>(x.view(), weight.view(), {}, static_cast<T>(eps), y.view(), path_, share(y.numel()));
         return y;
     }
     Tensor layer_norm(const Tensor& x, const Tensor& weight, const Tensor& bias, double eps) {
         Tensor y = make(shapes::norm("layer_norm", x.shape(), weight.shape(), bias.shape()));
-        cpu::norm<true, T>(x.view(), weight.view(), bias.view(), static_cast<T>(eps), y.view(), path_, threads_);
+        cpu::norm<true, T>(x.view(), weight.view(), bias.view(), static_cast<T>(eps), y.view(), path_, share(y.numel()));
         return y;
     }
 
@@ -96,39 +100,41 @@ public:
     Tensor rope(Tensor x, Index heads, double theta, const Segments& segments) {
         Tensor y = like(x, shapes::rope(x.shape(), heads, segments));
         auto& table = rope_table(theta, x.dim(1) / heads);
-        cpu::rope<T>(x.cview(), heads, table, segments, y.view(), path_, threads_);
+        cpu::rope<T>(x.cview(), heads, table, segments, y.view(), path_, share(y.numel()));
         return y;
     }
     Tensor attention(const Tensor& q, const Tensor& k, const Tensor& v, Heads heads, const Segments& segments) {
         Tensor y = make(shapes::attention(q.shape(), k.shape(), v.shape(), heads, segments));
-        cpu::attention<T>(q.view(), k.view(), v.view(), heads, segments, y.view(), path_, team());
+        Index pairs = 0;
+        for (const Segment& s : segments) pairs += std::max<Index>(s.n, 8) * s.keys;  // few rows wait for the keys
+        cpu::attention<T>(q.view(), k.view(), v.view(), heads, segments, y.view(), path_, team(2 * pairs * q.dim(1)));
         return y;
     }
 
     Tensor gelu_tanh(Tensor x) {
         Tensor y = like(x, x.shape());
-        cpu::elementwise<cpu::GeluTanh>(x.cview(), x.cview(), y.view(), path_, threads_);
+        cpu::elementwise<cpu::GeluTanh>(x.cview(), x.cview(), y.view(), path_, share(y.numel()));
         return y;
     }
     Tensor silu_mul(Tensor gate, const Tensor& up) {
         Tensor y = like(gate, shapes::same("silu_mul", gate.shape(), up.shape()));
-        cpu::elementwise<cpu::SiluMul>(gate.cview(), up.view(), y.view(), path_, threads_);
+        cpu::elementwise<cpu::SiluMul>(gate.cview(), up.view(), y.view(), path_, share(y.numel()));
         return y;
     }
     void add_to(Tensor& x, const Tensor& h) {
         Tensor y = like(x, shapes::same("add_to", x.shape(), h.shape()));
-        cpu::elementwise<cpu::Add>(x.cview(), h.view(), y.view(), path_, threads_);
+        cpu::elementwise<cpu::Add>(x.cview(), h.view(), y.view(), path_, share(y.numel()));
         x = std::move(y);
     }
 
     Tensor patchify(const Tensor& x, Index patch) {
         Tensor y = make(shapes::patchify(x.shape(), patch));
-        cpu::patchify<T>(x.view(), patch, y.view(), threads_);
+        cpu::patchify<T>(x.view(), patch, y.view(), share(y.numel()));
         return y;
     }
     Tensor pixel_shuffle(const Tensor& x, Index rows, Index cols, Index s) {
         Tensor y = make(shapes::pixel_shuffle(x.shape(), rows, cols, s));
-        cpu::pixel_shuffle<T>(x.view(), rows, cols, s, y.view(), threads_);
+        cpu::pixel_shuffle<T>(x.view(), rows, cols, s, y.view(), share(y.numel()));
         return y;
     }
 
@@ -200,6 +206,13 @@ public:
 
 private:
     cpu::Team team() { return {threads_, &pool_}; }
+    /// The team for so many multiply-adds. Each thread gets 2^20 at least, some 30 microseconds, else waking it does not pay
+    /// (and costs milliseconds where other programs want the cores).
+    cpu::Team team(Index work) {
+        return {static_cast<int>(std::clamp<Index>(work / least_work_, 1, threads_)), &pool_};
+    }
+    /// Threads for a pass over so many numbers, each as costly as sixteen multiply-adds.
+    int share(Index numbers) { return team(16 * numbers).threads; }
 
     Tensor make(const Shape& shape) {
         return Tensor(shape, pool_.take(static_cast<std::size_t>(shape.numel()) * sizeof(T)));
@@ -232,6 +245,7 @@ private:
 
     Pool pool_;
     int threads_;
+    Index least_work_ = Index(1) << 20;
     CpuPath path_;
     Precision precision_;
     std::vector<cpu::RopeTable<T>> rope_tables_;

@@ -25,7 +25,7 @@ SMOLVLM_INLINE void broadcast(const void* from, Ints& lanes) {
         asm("vpbroadcastd %1, %0" : "=v"(lanes) : "m"(*static_cast<const char(*)[4]>(from)));
 #endif
     } else {
-        std::int32_t four;
+        std::remove_cvref_t<decltype(lanes[0])> four;
         std::memcpy(&four, from, sizeof four);
         lanes = four - Ints{};
     }

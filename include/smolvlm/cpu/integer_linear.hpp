@@ -21,6 +21,7 @@ namespace smolvlm::cpu {
 namespace integer_detail {
 
 inline constexpr Index few_rows = 4;
+inline constexpr std::size_t few_edge = few_rows * IntegerLayout::width;
 inline constexpr Index near_bytes = 384 * 1024;  // of quantised rows that stay in the second cache while panels pass by
 
 template <class Dots>
@@ -209,6 +210,39 @@ void times_panel(CpuPath path, Index rows, const IntegerRows& x, const std::byte
         dispatch_integers<Panel<IntegerFormat::q4_0, far>>(path, rows, x, panel, at, out);
 }
 
+/// f(far, n0, rows, p, out) for every panel p of w and every block of rows of y: few rows go through the weights once,
+/// thread by thread; many go block by block, so that a block (row_bytes a row) stays in the second cache.
+template <class F>
+void over_panels(Index N, Index row_bytes, const PackedWeight<float>& w, In<float> bias, View<float> y,
+                 const Team& team, F f) {
+    constexpr Index width = IntegerLayout::width;
+    const Index M = w.rows();
+    const auto panels = [&](bool far, Index n0, Index rows, Index begin, Index end, float* edge) {
+        for (Index p = begin; p < end; ++p) {
+            const TileOut<float> out{bias ? bias.data() + p * width : nullptr, 0, y.data() + n0 * M + p * width, M};
+            into_columns(rows, M - p * width, width, out, edge,
+                         [&](const TileOut<float>& columns) { f(far, n0, rows, p, columns); });
+        }
+    };
+    if (N <= few_rows) {  // a run of panels that lie one behind the other for each worker: memory likes long streams
+        parallel_for(team.threads, w.panels(), 1, [&](Index begin, Index end) {
+            float edge[few_edge];
+            panels(true, 0, N, begin, end, edge);
+        });
+        return;
+    }
+    const Index most = std::clamp<Index>(near_bytes / std::max<Index>(row_bytes, 1), 16, 256);
+    const Index row_blocks = (N + most - 1) / most, block = ((N + row_blocks - 1) / row_blocks + 7) / 8 * 8;
+    const Index wanted = team.threads > 1 ? (8 * team.threads + row_blocks - 1) / row_blocks : 1;
+    const Index groups = std::clamp<Index>(wanted, 1, w.panels());
+    for_each_task<float>(team, row_blocks * groups, block * width, [&](float* edge, Index task) {
+        const Index n0 = task / groups * block, group = task % groups;
+        if (n0 < N)
+            panels(false, n0, std::min(block, N - n0), w.panels() * group / groups, w.panels() * (group + 1) / groups,
+                   edge);
+    });
+}
+
 }  // namespace integer_detail
 
 /// x [N, K]   w [M, K] in an integer format   bias [M] or null   ->   y [N, M]
@@ -216,38 +250,15 @@ inline void integer_linear(In<float> x, const PackedWeight<float>& w, In<float> 
                            const Team& team) {
     using namespace integer_detail;
     const IntegerLayout at = w.integers();
-    const Index N = x.dim(0), K = x.dim(1), M = w.rows(), width = at.width;
+    const Index N = x.dim(0), K = x.dim(1);
     const Storage memory = team.pool->take(IntegerRows::bytes(N, K, at.blocks()));
     const IntegerRows q = IntegerRows::in(memory, N, K, at.blocks());
     parallel_for(team.threads, N, 8, [&](Index begin, Index end) {
         dispatch<QuantizeRows>(path, x.data() + begin * K, end - begin, K, at.block(), at.offset(), q.at(begin));
     });
-    const auto panels = [&](Index n0, Index rows, Index begin, Index end, float* edge) {
-        for (Index p = begin; p < end; ++p) {
-            const TileOut<float> out{bias ? bias.data() + p * width : nullptr, 0, y.data() + n0 * M + p * width, M};
-            into_columns(rows, M - p * width, width, out, edge, [&](const TileOut<float>& columns) {
-                if (N <= few_rows)
-                    times_panel<true>(path, rows, q.at(n0), w.integer_panel(p), at, columns);
-                else
-                    times_panel<false>(path, rows, q.at(n0), w.integer_panel(p), at, columns);
-            });
-        }
-    };
-    if (N <= few_rows) {  // a run of panels that lie one behind the other for each worker: memory likes long streams
-        parallel_for(team.threads, w.panels(), 1, [&](Index begin, Index end) {
-            float edge[static_cast<std::size_t>(few_rows * IntegerLayout::width)];
-            panels(0, N, begin, end, edge);
-        });
-        return;
-    }
-    const Index most = std::clamp<Index>(near_bytes / std::max<Index>(K, 1), 16, 256);
-    const Index row_blocks = (N + most - 1) / most, block = ((N + row_blocks - 1) / row_blocks + 7) / 8 * 8;
-    const Index wanted = team.threads > 1 ? (8 * team.threads + row_blocks - 1) / row_blocks : 1;
-    const Index groups = std::clamp<Index>(wanted, 1, w.panels());
-    for_each_task<float>(team, row_blocks * groups, block * width, [&](float* edge, Index task) {
-        const Index n0 = task / groups * block, group = task % groups;
-        if (n0 < N)
-            panels(n0, std::min(block, N - n0), w.panels() * group / groups, w.panels() * (group + 1) / groups, edge);
+    over_panels(N, K, w, bias, y, team, [&](bool far, Index n0, Index rows, Index p, const TileOut<float>& out) {
+        const auto times = far ? times_panel<true> : times_panel<false>;
+        times(path, rows, q.at(n0), w.integer_panel(p), at, out);
     });
 }
 

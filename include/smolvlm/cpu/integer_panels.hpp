@@ -1,10 +1,11 @@
 #pragma once
-/// Weights as small integers, in the order in which integer products read them: panels of 48 output rows, in a panel
-/// groups of four k, so that a register of groups meets one group of an activation row (integer_dot.hpp).
+/// Weights as small integers (or bf16), in the order in which products of groups read them: panels of 48 output rows,
+/// in a panel groups of four k, so that a register of groups meets one group of an activation row (integer_dot.hpp).
 ///
 ///     a line: 48 groups    | row 0: k k+1 k+2 k+3 | row 1: k k+1 k+2 k+3 | ... | row 47 |          192 bytes
 ///
 ///     int8     K/4 lines, then 48 float scales                                              w = s (u - 128)
+///     bf16     K/2 lines, a group being two bf16 numbers (no integers, but the same order)  w as it is
 ///     Q8_0     64 k at a time: 8 lines, 8 lines, 48 half scales, 48 half scales             w = d (u - 128)
 ///     Q4_0     64 k at a time: 4 lines, 4 lines, 48 half scales, 48 half scales             w = d (u - 8)
 ///              byte j of a block: k = j in its low half, k = j + 16 in its high half
@@ -19,7 +20,7 @@
 
 namespace smolvlm::cpu {
 
-enum class IntegerFormat : std::uint8_t { none, int8, q8_0, q4_0 };
+enum class IntegerFormat : std::uint8_t { none, int8, q8_0, q4_0, bf16 };
 
 /// Where things are in a panel of that format and K columns.
 struct IntegerLayout {
@@ -28,13 +29,22 @@ struct IntegerLayout {
     IntegerFormat format = IntegerFormat::none;
     Index K = 0;
 
-    bool has_blocks() const { return format != IntegerFormat::int8; }
+    bool has_blocks() const { return format == IntegerFormat::q8_0 || format == IntegerFormat::q4_0; }
+    bool is_bf16() const { return format == IntegerFormat::bf16; }
     int offset() const { return format == IntegerFormat::q4_0 ? 8 : 128; }
     Index block() const { return has_blocks() ? 32 : std::max<Index>(K, 1); }  // k that share a scale
     Index blocks() const { return (K + block() - 1) / block(); }
-    Index block_lines() const { return format == IntegerFormat::q8_0 ? 8 : format == IntegerFormat::q4_0 ? 4 : (K + 3) / 4; }
+    Index block_lines() const {
+        switch (format) {
+            case IntegerFormat::q8_0: return 8;
+            case IntegerFormat::q4_0: return 4;
+            case IntegerFormat::bf16: return (K + 1) / 2;
+            default: return (K + 3) / 4;
+        }
+    }
     Index panel_bytes() const {
-        return has_blocks() ? (blocks() + 1) / 2 * (2 * block_lines() + 1) * line : (block_lines() + 1) * line;
+        if (has_blocks()) return (blocks() + 1) / 2 * (2 * block_lines() + 1) * line;
+        return (block_lines() + (is_bf16() ? 0 : 1)) * line;
     }
     Index lines_at(Index b) const { return (b / 2 * (2 * block_lines() + 1) + b % 2 * block_lines()) * line; }
     Index scales_at(Index b) const {
@@ -43,11 +53,13 @@ struct IntegerLayout {
     }
 };
 
-/// The format in which a weight of that type is multiplied as integers; `floats`: floating ones too.
-constexpr IntegerFormat integer_format(DType dtype, bool floats) {
+/// The format in which a weight of that type is multiplied, none: as floats. `floats`: floating ones as int8;
+/// `bf16_products`: there are such.
+constexpr IntegerFormat integer_format(DType dtype, bool floats, bool bf16_products) {
     if (dtype == DType::q8_0) return IntegerFormat::q8_0;
     if (dtype == DType::q4_0) return IntegerFormat::q4_0;
-    return floats && is_floating(dtype) ? IntegerFormat::int8 : IntegerFormat::none;
+    if (floats && is_floating(dtype)) return IntegerFormat::int8;
+    return dtype == DType::bf16 && bf16_products ? IntegerFormat::bf16 : IntegerFormat::none;
 }
 
 namespace detail {
@@ -93,8 +105,8 @@ inline void pack_block_row(const std::byte* row, const IntegerLayout& at, Index 
 
 /// A panel from `count` <= 48 rows of a file, row_bytes apart; `scratch` as many floats as integer_scratch says.
 inline Index integer_scratch(const IntegerLayout& at) { return at.has_blocks() ? 0 : at.K + 48 * at.block_lines(); }
-inline void pack_integer_panel(DType dtype, const std::byte* rows, Index row_bytes, Index count, const IntegerLayout& at,
-                               std::byte* panel, float* scratch) {
+inline void pack_integer_panel(DType dtype, const std::byte* rows, Index row_bytes, Index count,
+                               const IntegerLayout& at, std::byte* panel, float* scratch) {
     if (count < at.width) std::fill_n(panel, at.panel_bytes(), std::byte(0));  // scales too
     if (at.has_blocks()) {
         for (Index c = 0; c < count; ++c) detail::pack_block_row(rows + c * row_bytes, at, c, panel);
@@ -103,6 +115,11 @@ inline void pack_integer_panel(DType dtype, const std::byte* rows, Index row_byt
     const Index lines = at.block_lines();
     float* const groups = scratch + at.K;  // [48, lines], of four bytes each: the panel is its transpose
     for (Index c = 0; c < count; ++c) {
+        if (at.is_bf16()) {
+            std::memset(groups + c * lines + (lines - 1), 0, 4);  // an odd K leaves half a group
+            std::memcpy(groups + c * lines, rows + c * row_bytes, static_cast<std::size_t>(2 * at.K));
+            continue;
+        }
         dequantize_row(dtype, rows + c * row_bytes, at.K, scratch);
         auto* const q = reinterpret_cast<std::uint8_t*>(groups + c * lines);
         float scale = 0;
@@ -116,6 +133,8 @@ inline void pack_integer_panel(DType dtype, const std::byte* rows, Index row_byt
 
 /// w[c, k] of a panel.
 inline float integer_value(const IntegerLayout& at, const std::byte* panel, Index c, Index k) {
+    if (at.is_bf16())
+        return smolvlm::detail::load<bfloat16>(panel + k / 2 * at.line + c * 4 + k % 2 * 2);
     const Index b = k / at.block(), j = k % at.block();
     const bool nibbles = at.format == IntegerFormat::q4_0;
     const Index place = nibbles ? j % 16 : j;

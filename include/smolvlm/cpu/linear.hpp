@@ -7,9 +7,9 @@
 /// sums in them, whatever the threads, and, with floating weights on the vector paths, however many rows are beside
 /// it: a prompt read at once or token by token gives the same numbers.
 
+#include <smolvlm/cpu/bf16_linear.hpp>
 #include <smolvlm/cpu/eigen.hpp>
 #include <smolvlm/cpu/gemm.hpp>
-#include <smolvlm/cpu/integer_linear.hpp>
 #include <smolvlm/cpu/packed_weight.hpp>
 #include <smolvlm/cpu/quantized_dot.hpp>
 #include <smolvlm/cpu/team.hpp>
@@ -214,7 +214,9 @@ template <class T>
 void linear(In<T> x, const PackedWeight<T>& w, In<T> bias, View<T> y, CpuPath path, const Team& team) {
     if (y.numel() == 0) return;
     if constexpr (std::is_same_v<T, float>)
-        if (w.in_integers()) return integer_linear(x, w, bias, y, path, team);
+        if (w.in_integers())
+            return w.integers().is_bf16() ? bf16_linear(x, w, bias, y, path, team)
+                                          : integer_linear(x, w, bias, y, path, team);
     if (x.dim(0) > linear_detail::few_rows) return linear_detail::many<T>(x, w, bias, y, path, team);
     if (w.in_file_rows()) return linear_detail::few_quantized<T>(x, w, bias, y, path, team);
     linear_detail::few<T>(x, w, bias, y, path, team);

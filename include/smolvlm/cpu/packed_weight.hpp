@@ -22,7 +22,8 @@ namespace smolvlm {
 /// What Cpu<float> multiplies matrices in. Everything else, attention too, is computed in floats in any case.
 enum class Precision : std::uint8_t {
     exact,   // floats: weights are widened without loss, activations are taken as they are
-    native,  // as wide as the weight is held: Q8_0 and Q4_0 meet activations rounded to bytes, a scale for each 32
+    native,  // as wide as the weight is held: Q8_0 and Q4_0 meet activations rounded to bytes, a scale for each 32;
+             // bf16 meets bf16 where the processor has such products, and is widened elsewhere
     int8,    // as native; and floating weights become bytes, a scale a row, and so do the activations they meet
 };
 
@@ -40,13 +41,14 @@ public:
     PackedWeight() = default;
     /// Packs on `threads` threads. Throws ShapeError unless w is a matrix, ValueError unless it holds weights. A
     /// PackedWeight<double> is exact whatever `precision` says.
-    explicit PackedWeight(const HostWeight& w, int threads = 1, Precision precision = Precision::exact)
+    explicit PackedWeight(const HostWeight& w, int threads = 1, Precision precision = Precision::exact,
+                          CpuPath path = cpu_path())
         : shape_(w.shape()), dtype_(w.dtype) {
         SMOLVLM_CHECK(shape_.rank() == 2, ShapeError, "weight: ", shape_, " is no matrix");
         SMOLVLM_CHECK(is_floating(dtype_) || is_quantized(dtype_), ValueError, "weight: a tensor of ", dtype_,
                       " holds no weights");
         if (std::is_same_v<T, float> && precision != Precision::exact && cols() <= longest_integer_sum)
-            integers_ = {integer_format(dtype_, precision == Precision::int8), cols()};
+            integers_ = {integer_format(dtype_, precision == Precision::int8, path >= CpuPath::avx512bf16), cols()};
         if (in_integers()) {
             pack_integers(w, threads);
             return;
@@ -164,8 +166,9 @@ private:
         std::vector<float> memory(static_cast<std::size_t>(workers * scratch));
         parallel_for(threads, workers, 1, [&](Index first, Index last) {
             for (Index p = panels() * first / workers; p < panels() * last / workers; ++p)
-                pack_integer_panel(w.dtype, w.row_bytes_at(p * width), w.row_bytes(), std::min(width, rows() - p * width),
-                                   integers_, storage_.data() + p * size, memory.data() + first * scratch);
+                pack_integer_panel(w.dtype, w.row_bytes_at(p * width), w.row_bytes(),
+                                   std::min(width, rows() - p * width), integers_, storage_.data() + p * size,
+                                   memory.data() + first * scratch);
         });
     }
 

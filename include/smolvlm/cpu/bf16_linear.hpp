@@ -1,0 +1,154 @@
+#pragma once
+/// y = x W^T + b in bf16: the rows of x rounded to bf16, W as panels of pairs (integer_panels.hpp), sums in float.
+/// For processors with an instruction for it: vdpbf16ps, two products a lane, the one of the higher half added first,
+/// each sum rounded to the nearest float, subnormal numbers taken as zero (Intel SDM volume 2). Panels and tiles are
+/// those of integer_linear.hpp. The plain form takes the same steps, zeros apart, on any path: with it all but the
+/// instruction itself is tested on processors that lack it.
+
+#include <smolvlm/cpu/integer_linear.hpp>
+
+namespace smolvlm::cpu {
+
+/// sums[i] = (sums[i] + w[2 i + 1] x[1]) + w[2 i] x[0] in every lane. (Products of two bf16 are exact in float.)
+template <int Bytes>
+struct PlainPairDots {
+    static constexpr int bytes = Bytes, L = lanes<float, Bytes>;
+    struct Operand {
+        Vec<float, L> low, high;
+    };
+
+    SMOLVLM_INLINE static void pairs(const detail::Raw<std::uint32_t, L>& w, Operand& out) {
+        detail::reinterpret(w << 16, out.low.v);
+        detail::reinterpret(w & 0xffff0000u, out.high.v);
+    }
+    SMOLVLM_INLINE static void broadcast(const bfloat16* x, Operand& out) {
+        detail::Raw<std::uint32_t, L> all;
+        detail::broadcast(x, all);
+        pairs(all, out);
+    }
+    SMOLVLM_INLINE static void add(Vec<float, L>& sums, const Operand& w, const Operand& x) {
+        sums.add_product(w.high, x.high);
+        sums.add_product(w.low, x.low);
+    }
+};
+
+#if defined(__x86_64__) && !defined(__clang__)
+struct Bf16Dots {
+    static constexpr int bytes = 64, L = 16;
+    using Operand = detail::Raw<std::uint32_t, L>;
+
+    SMOLVLM_INLINE static void pairs(const Operand& w, Operand& out) { out = w; }
+    SMOLVLM_INLINE static void broadcast(const bfloat16* x, Operand& out) { detail::broadcast(x, out); }
+    SMOLVLM_INLINE static void add(Vec<float, L>& sums, const Operand& w, const Operand& x) {
+        asm("vdpbf16ps %2, %1, %0" : "+v"(sums.v) : "v"(w), "v"(x));
+    }
+};
+#endif
+
+template <class Kernel, class... Args>
+void dispatch_pairs([[maybe_unused]] CpuPath path, Args... args) {
+#if defined(__x86_64__)
+#if !defined(__clang__)
+    if (path >= CpuPath::avx512bf16) return detail::run_avx512<detail::WithDots<Kernel, Bf16Dots>>(args...);
+#endif
+    if (path >= CpuPath::avx512) return detail::run_avx512<detail::WithDots<Kernel, PlainPairDots<64>>>(args...);
+    if (path == CpuPath::avx2) return detail::run_avx2<detail::WithDots<Kernel, PlainPairDots<32>>>(args...);
+#endif
+    detail::run_portable<detail::WithDots<Kernel, PlainPairDots<16>>>(args...);
+}
+
+namespace bf16_detail {
+
+/// x [rows, K] to bf16 rows `stride` apart, ties to even, as bfloat16(float) does; a zero after an odd K.
+struct RoundRows {
+    template <int Bytes>
+    SMOLVLM_INLINE static void run(const float* x, Index rows, Index K, bfloat16* to, Index stride) {
+        constexpr int L = lanes<float, Bytes>;
+        for (Index r = 0; r < rows; ++r, x += K, to += stride) {
+            Index k = 0;
+            for (; k + L <= K; k += L)
+                round<L>(Vec<float, L>::load(x + k), to + k, std::make_index_sequence<std::size_t{L}>());
+            for (; k < K; ++k) to[k] = bfloat16(x[k]);
+            if (K % 2) to[K] = bfloat16(0.0f);
+        }
+    }
+
+private:
+    template <int L, std::size_t... Lane>
+    SMOLVLM_INLINE static void round(const Vec<float, L>& x, bfloat16* to, std::index_sequence<Lane...>) {
+        detail::Raw<std::uint32_t, L> bits;
+        detail::reinterpret(x.v, bits);
+        bits = x.v == x.v ? bits + 0x7fffu + ((bits >> 16) & 1u) : bits | 0x400000u;  // NaN stays one
+        detail::Raw<std::uint16_t, 2 * L> halves;
+        detail::reinterpret(bits, halves);
+        const auto high = __builtin_shufflevector(halves, halves, (2 * Lane + 1)...);
+        std::memcpy(static_cast<void*>(to), &high, sizeof high);
+    }
+};
+
+/// x [rows, K] times one panel: y [rows, 48] = plus + x w^T. Sums go through all of K in one chain.
+template <bool far>
+struct Panel {
+    template <class Dots>
+    SMOLVLM_INLINE static void run(Index rows, const bfloat16* x, Index stride, const std::byte* panel, Index lines,
+                                   TileOut<float> out) {
+        constexpr int R = Dots::bytes != 64 ? 2 : far ? 4 : std::is_same_v<Dots, PlainPairDots<64>> ? 4 : 8;
+        constexpr int C = Dots::bytes == 64 ? 3 : 2;
+        for (Index i = 0, taken = 0; i < rows; i += taken)
+            for (Index j = 0; j < IntegerLayout::width; j += C * Dots::L)
+                taken = tile_of<Dots, R, C>(rows - i, x + i * stride, stride, panel + 4 * j, lines, out.at(i, j));
+    }
+    template <class Dots, int R, int C>
+    SMOLVLM_INLINE static Index tile_of(Index left, const bfloat16* x, Index stride, const std::byte* w, Index lines,
+                                        const TileOut<float>& out) {
+        if constexpr (R > 1)
+            if (left < R) return tile_of<Dots, R / 2, C>(left, x, stride, w, lines, out);
+        using V = Vec<float, Dots::L>;
+        V sums[std::size_t{R}][std::size_t{C}];
+#pragma GCC unroll 8
+        for (int r = 0; r < R; ++r)
+#pragma GCC unroll 3
+            for (int c = 0; c < C; ++c) sums[r][c] = V::zero();
+#pragma GCC unroll 1
+        for (Index i = 0; i < lines; ++i, w += IntegerLayout::line, x += 2) {
+            integer_detail::ask_ahead<far>(w);
+            typename Dots::Operand groups[std::size_t{C}];
+#pragma GCC unroll 3
+            for (int c = 0; c < C; ++c)
+                Dots::pairs(integer_detail::groups_at<Dots>(w + c * 4 * Dots::L).v, groups[c]);
+#pragma GCC unroll 8
+            for (int r = 0; r < R; ++r) {
+                typename Dots::Operand pair;
+                Dots::broadcast(x + r * stride, pair);
+#pragma GCC unroll 3
+                for (int c = 0; c < C; ++c) Dots::add(sums[r][c], groups[c], pair);
+            }
+        }
+        integer_detail::put_tile<R, C>(sums, out);
+        return R;
+    }
+};
+
+}  // namespace bf16_detail
+
+/// x [N, K]   w [M, K] as pairs   bias [M] or null   ->   y [N, M]
+inline void bf16_linear(In<float> x, const PackedWeight<float>& w, In<float> bias, View<float> y, CpuPath path,
+                        const Team& team) {
+    using namespace bf16_detail;
+    const Index N = x.dim(0), K = x.dim(1), stride = (K + 63) / 32 * 32, lines = w.integers().block_lines();
+    const Storage memory = team.pool->take(static_cast<std::size_t>(N * stride) * sizeof(bfloat16));
+    bfloat16* const rows = reinterpret_cast<bfloat16*>(memory.data());
+    parallel_for(team.threads, N, 8, [&](Index begin, Index end) {
+        dispatch<RoundRows>(path, x.data() + begin * K, end - begin, K, rows + begin * stride, stride);
+    });
+    using Out = TileOut<float>;
+    integer_detail::over_panels(N, 2 * K, w, bias, y, team, [&](bool far, Index n0, Index n, Index p, const Out& out) {
+        const bfloat16* const block = rows + n0 * stride;
+        if (far)
+            dispatch_pairs<Panel<true>>(path, n, block, stride, w.integer_panel(p), lines, out);
+        else
+            dispatch_pairs<Panel<false>>(path, n, block, stride, w.integer_panel(p), lines, out);
+    });
+}
+
+}  // namespace smolvlm::cpu
