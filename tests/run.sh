@@ -24,6 +24,7 @@ packages='g++ cmake make libeigen3-dev nlohmann-json3-dev doctest-dev libstb-dev
 install_packages $packages
 
 jobs=$(nproc)
+export OMP_WAIT_POLICY=passive # tests run side by side: threads that wait leave the cores to the others
 
 # First the sanitizers, on the folders that are quick to build and run under them: memory errors, undefined behaviour and
 # failed assertions stop the test.
