@@ -39,7 +39,11 @@ inline void check(cudaError_t code, const char* call) {
 
 inline int device_count() {
     int count = 0;
-    check(cudaGetDeviceCount(&count), "cudaGetDeviceCount");
+    const cudaError_t code = cudaGetDeviceCount(&count);
+    if (code == cudaErrorNoDevice || code == cudaErrorInsufficientDriver)  // what a machine without one says
+        fail<DeviceError>("no NVIDIA GPU with a driver for CUDA ", CUDART_VERSION / 1000, " is here (cudaGetDeviceCount: ",
+                          cudaGetErrorName(code), "); the CPU backend needs none");
+    check(code, "cudaGetDeviceCount");
     return count;
 }
 inline DeviceFacts device_facts(int device) {
