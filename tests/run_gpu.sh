@@ -79,7 +79,7 @@ $work/speed --model build/peers/256M >$work/ours.json
         for dtype in bfloat16 float32; do
             for compile in '' --compile; do
                 printf ', "torch_%s%s": ' $dtype "$(echo $compile | tr -d -)"
-                $python bench/peers/transformers_speed.py --device cuda --dtype $dtype $compile --model build/peers/256M
+                $python bench/peers/transformers_speed.py --device cuda --dtype $dtype $compile --all --model build/peers/256M
             done
         done
     fi
@@ -88,12 +88,14 @@ $work/speed --model build/peers/256M >$work/ours.json
 python3 - $work/results.json <<'END' | tee $work/table.txt
 import json, sys
 results = json.load(open(sys.argv[1]))
-print(f"{'':28}{'tile ms':>10}{'17 tiles ms':>13}{'prefill ms':>12}{'tokens/s':>10}")
+row = lambda name, *values: print(f"{name:28}" + "".join(f"{v:>14}" if isinstance(v, str) else f"{v:14.2f}" for v in values))
+row("", "tile ms", "17 tiles ms", "prefill ms", "tokens/s", "training ms")
 for name, r in results["ours"].items():
     if isinstance(r, dict):
-        print(f"{'here ' + name:28}{r['tile_ms']:10.2f}{r['tiles17_ms']:13.2f}{r['prefill_ms']:12.2f}{r['decode_tokens_per_s']:10.1f}")
+        row("here " + name, r["tile_ms"], r["tiles17_ms"], r["prefill_ms"], r["decode_tokens_per_s"], r["train_step_ms"])
 for name, r in results.items():
     if name != "ours":
-        print(f"{name:28}{r['vision_tile_s'] * 1e3:10.2f}{'':13}{r['prefill_s'] * 1e3:12.2f}{r['decode_tokens_per_s']:10.1f}")
+        row(name, r["vision_tile_s"] * 1e3, r["vision_17_tiles_s"] * 1e3, r["prefill_s"] * 1e3, r["decode_tokens_per_s"],
+            r["train_step_s"] * 1e3)
 END
 exit $status
