@@ -6,6 +6,8 @@
 /// A row's numbers depend on that row alone, so a prompt read at once or token by token gives the same ones. A row
 /// with a NaN or an infinity has the scale NaN: it spoils its own results and does not pass for numbers.
 
+#include <algorithm>
+#include <cmath>
 #include <cstdint>
 
 #include <smolvlm/core/storage.hpp>
