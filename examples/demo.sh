@@ -27,7 +27,7 @@ ask() {
 install_packages g++ cmake make libeigen3-dev nlohmann-json3-dev libstb-dev
 mkdir -p $out
 
-echo "== Building the program (two minutes on two cores)"
+echo "== Building the program (two to three minutes on two cores)"
 quietly cmake -S . -B build -DCMAKE_BUILD_TYPE=Release -DSMOLVLM_BUILD_EXAMPLES=ON
 quietly cmake --build build --target smolvlm_cli -j "$(nproc)"
 

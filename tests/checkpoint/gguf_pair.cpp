@@ -11,7 +11,6 @@ using namespace testing;
 
 namespace {
 
-std::string golden(const std::string& name) { return std::string(SMOLVLM_TEST_DIR) + "/golden/models/" + name; }
 
 struct Pair : GgufPair {
     using GgufPair::GgufPair;
@@ -113,7 +112,8 @@ TEST_CASE("gguf_pair: without an mmproj the model reads text only") {
     CHECK_FALSE(checkpoint.processor.has_images());
     Ref<float> be;
     CHECK_NOTHROW(load_model(be, checkpoint.config, *checkpoint.weights));
-    CHECK(contains(error_of([&] { open_checkpoint(golden("gqa_untied_r2"), pair.vision_path); }), "this is a folder"));
+    const std::string folder = SMOLVLM_TEST_DIR "/golden/models/gqa_untied_r2";
+    CHECK(contains(error_of([&] { open_checkpoint(folder, pair.vision_path); }), "this is a folder"));
 }
 
 TEST_CASE("gguf_pair: answers end at the file's end tokens and at the end of a turn") {

@@ -15,7 +15,7 @@ namespace {
 
 const char* const models[] = {"gqa_untied_r2", "mha_tied_r3", "odd_head_dim", "sharded_tied"};
 
-std::string golden(const std::string& name) { return SMOLVLM_TEST_DIR "/golden/models/" + name; }
+std::string golden_model(const std::string& name) { return SMOLVLM_TEST_DIR "/golden/models/" + name; }
 
 /// A golden folder written as a pair, and opened again.
 struct Written {
@@ -24,8 +24,8 @@ struct Written {
     std::string text, vision = folder / "out/mmproj-F16.gguf";
 
     Written(const std::string& name, DType dtype)
-        : source(open_hf_folder(golden(name))), text(folder / ("out/" + gguf_text_file(dtype))) {
-        save_gguf_pair(golden(name), "", folder / "out", {.dtype = dtype});
+        : source(open_hf_folder(golden_model(name))), text(folder / ("out/" + gguf_text_file(dtype))) {
+        save_gguf_pair(golden_model(name), "", folder / "out", {.dtype = dtype});
     }
     Checkpoint open() const { return open_checkpoint(text, vision); }
 };
@@ -133,18 +133,18 @@ TEST_CASE("save_gguf_pair: what cannot be written leaves nothing behind") {
     const auto attempt = [&](const std::string& model, const std::string& out, DType dtype) {
         return error_of([&] { save_gguf_pair(model, "", out, {.dtype = dtype}); });
     };
-    CHECK(contains(attempt(golden("gqa_untied_r2"), dir / "a", DType::q4_k), "expected Q8_0, Q4_0, Q4_1 or F16"));
-    CHECK(contains(attempt(golden("no_such"), dir / "a", DType::q8_0), "no_such"));
+    CHECK(contains(attempt(golden_model("gqa_untied_r2"), dir / "a", DType::q4_k), "expected Q8_0, Q4_0, Q4_1 or F16"));
+    CHECK(contains(attempt(golden_model("no_such"), dir / "a", DType::q8_0), "no_such"));
     CHECK(!std::filesystem::exists(dir / "a"));
 
     std::filesystem::create_directory(dir / "full");
     dir.write("full/mine.txt", "mine");
-    CHECK(contains(attempt(golden("gqa_untied_r2"), dir / "full", DType::q8_0), "not empty"));
+    CHECK(contains(attempt(golden_model("gqa_untied_r2"), dir / "full", DType::q8_0), "not empty"));
     CHECK(read_file(dir / "full/mine.txt") == "mine");
 
     // A folder whose weights have one too many: refused by name, and no half of a pair is left.
-    std::filesystem::copy(golden("gqa_untied_r2"), dir / "odd");
-    const Safetensors file = Safetensors::open(golden("gqa_untied_r2") + "/model.safetensors");
+    std::filesystem::copy(golden_model("gqa_untied_r2"), dir / "odd");
+    const Safetensors file = Safetensors::open(golden_model("gqa_untied_r2") + "/model.safetensors");
     std::vector<HostWeight> kept;
     std::vector<NamedTensor> tensors;
     kept.reserve(file.tensors().size() + 1);

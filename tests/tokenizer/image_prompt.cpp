@@ -10,8 +10,8 @@ using testing::error_of;
 
 namespace {
 
-const ContentPart picture{ContentPart::image, "cat.png"};
-const ContentPart words{ContentPart::text, "What?"};
+const ContentPart photo{ContentPart::image, "cat.png"};
+const ContentPart question{ContentPart::text, "What?"};
 
 std::string expand(std::string_view prompt, std::vector<ImageLayout> images, Index tokens = 2) {
     return expand_image_tokens(prompt, images, tokens);
@@ -70,21 +70,21 @@ TEST_CASE("image prompt: impossible layouts are refused before anything is alloc
 
 TEST_CASE("media text: the intro goes before a first image, the outro after the last, and nothing without images") {
     const auto with = [](Conversation c) { return with_media_text(std::move(c), training_media_text); };
-    const Conversation one = with({{"system", "S"}, {"user", {picture, picture, words}}});
+    const Conversation one = with({{"system", "S"}, {"user", {photo, photo, question}}});
     REQUIRE(one[1].content.size() == 5);
     CHECK(one[1].content[0].value == "Here are some images: ");
     CHECK(one[1].content[3].value == "Now answer the following question: ");
     CHECK(one[1].content[4].value == "What?");
     CHECK(one[0].content.size() == 1);
 
-    const Conversation text_first = with({{"user", {words, picture}}});
+    const Conversation text_first = with({{"user", {question, photo}}});
     REQUIRE(text_first[0].content.size() == 3);
     CHECK(text_first[0].content[2].value == "Now answer the following question: ");
 
-    const Conversation later = with({{"user", {words}}, {"assistant", {words}}, {"user", {picture}}});
+    const Conversation later = with({{"user", {question}}, {"assistant", {question}}, {"user", {photo}}});
     CHECK(later[0].content.size() == 1);
     CHECK(later[2].content.size() == 2);
 
     CHECK(with({{"user", "Hi"}})[0].content.size() == 1);
-    CHECK(with_media_text({{"user", {picture}}}, {})[0].content.size() == 1);
+    CHECK(with_media_text({{"user", {photo}}}, {})[0].content.size() == 1);
 }

@@ -20,7 +20,7 @@ namespace {
 const std::string model_folder = SMOLVLM_TEST_DIR "/golden/models/gqa_untied_r2";
 
 /// A picture whose colours follow from its name.
-Image picture(const std::string& path) {
+Image coloured(const std::string& path) {
     Image image(32, 32);
     std::uint8_t value = 0;
     for (const char c : path.substr(path.rfind('/') + 1)) value = static_cast<std::uint8_t>(value * 7 + c);
@@ -63,7 +63,7 @@ struct Run {
     }
     TrainConfig config() const { return read_train_config(dir.write("run.json", settings.dump())); }
     std::unique_ptr<Trainer<B>> trainer(bool resume = false) const {
-        return std::make_unique<Trainer<B>>(B(), config(), chat_files(picture), resume);
+        return std::make_unique<Trainer<B>>(B(), config(), chat_files(coloured), resume);
     }
 };
 
@@ -242,7 +242,7 @@ TEST_CASE("End to end: four samples are learned by heart, and the trained folder
         std::vector<Image> pictures;
         if (!image.empty()) {
             chat[0].content.push_back({ContentPart::image, image});
-            pictures.push_back(picture(image));
+            pictures.push_back(coloured(image));
         }
         chat[0].content.push_back({ContentPart::text, question});
         return pipeline.answer(be, chat, pictures, options).text;
