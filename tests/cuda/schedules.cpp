@@ -63,6 +63,11 @@ void forward(Results<T>& out) {
     }
     out(be.rms_norm(of(5, 300, 1), random(be, {300}, 2), 1e-5));
     out(be.layer_norm(of(5, 300, 1), random(be, {300}, 2), random(be, {300}, 3), 1e-5));
+    auto sum = of(5, 300, 4), other = of(5, 300, 5);
+    out(be.add_rms_norm(sum, of(5, 300, 1), random(be, {300}, 2), 1e-5));
+    out(be.add_layer_norm(other, of(5, 300, 1), random(be, {300}, 2), random(be, {300}, 3), 1e-5));
+    out(sum);
+    out(other);
     out(be.rope(of(27, 24, 1), 3, 1e4, causal));
     out(be.gelu_tanh(of(5, 72, 1)));
     out(be.silu_mul(of(5, 72, 1), of(5, 72, 2)));
@@ -122,6 +127,27 @@ std::vector<float> every_op() {
 }
 
 }  // namespace
+
+TEST_CASE_TEMPLATE("residual and norm in one kernel: the bits of one after the other; who else holds x keeps what it has", T,
+                   float, bfloat16) {
+    Cuda<T> be;
+    for (const Index D : {1, 72, 300}) {
+        const auto h = random(be, {5, D}, 2), w = random(be, {D}, 3), b = random(be, {D}, 4);
+        const auto before = random(be, {5, D}, 1);
+        auto one = before, other = before, separate = random(be, {5, D}, 1);
+        const auto rms = be.add_rms_norm(one, h, w, 1e-5), layer = be.add_layer_norm(other, h, w, b, 1e-5);
+        be.add_to(separate, h);
+        CHECK(inequality(host(be, rms), host(be, be.rms_norm(separate, w, 1e-5))) == "");
+        CHECK(inequality(host(be, layer), host(be, be.layer_norm(separate, w, b, 1e-5))) == "");
+        CHECK(inequality(host(be, one), host(be, separate)) == "");
+        CHECK(inequality(host(be, other), host(be, separate)) == "");
+        CHECK(inequality(host(be, before), host(be, random(be, {5, D}, 1))) == "");
+        be.add_rms_norm(one, h, w, 1e-5);  // in place: nobody else holds it
+        be.add_to(separate, h);
+        CHECK(inequality(host(be, one), host(be, separate)) == "");
+        CHECK(error_of([&] { be.add_rms_norm(one, random(be, {4, D}, 2), w, 1e-5); }) != "");
+    }
+}
 
 TEST_CASE_TEMPLATE("schedules: no op's bits depend on the order of threads, on when copies arrive, on what memory held", T,
                    float, bfloat16) {

@@ -100,16 +100,21 @@ public:
     }
 
     Tensor rms_norm(const Tensor& x, const Tensor& weight, double eps) {
-        Tensor y = make(shapes::norm("rms_norm", x.shape(), weight.shape()));
-        cuda::norm<false>(on_.stream(), x.data(), weight.data(), static_cast<const T*>(nullptr), static_cast<float>(eps),
-                          y.data(), x.dim(0), x.dim(1));
-        return y;
+        shapes::norm("rms_norm", x.shape(), weight.shape());
+        return this->template norm<false>(x.shape(), x.data(), nullptr, nullptr, weight, {}, eps);
     }
     Tensor layer_norm(const Tensor& x, const Tensor& weight, const Tensor& bias, double eps) {
-        Tensor y = make(shapes::norm("layer_norm", x.shape(), weight.shape(), bias.shape()));
-        cuda::norm<true>(on_.stream(), x.data(), weight.data(), bias.data(), static_cast<float>(eps), y.data(), x.dim(0),
-                         x.dim(1));
-        return y;
+        shapes::norm("layer_norm", x.shape(), weight.shape(), bias.shape());
+        return this->template norm<true>(x.shape(), x.data(), nullptr, nullptr, weight, bias, eps);
+    }
+    /// add_to and then the norm, in one kernel: layers ask for it where a backend has it (nn/rms_norm.hpp).
+    Tensor add_rms_norm(Tensor& x, const Tensor& h, const Tensor& weight, double eps) {
+        shapes::norm("rms_norm", shapes::same("add_to", x.shape(), h.shape()), weight.shape());
+        return this->template add_norm<false>(x, h, weight, {}, eps);
+    }
+    Tensor add_layer_norm(Tensor& x, const Tensor& h, const Tensor& weight, const Tensor& bias, double eps) {
+        shapes::norm("layer_norm", shapes::same("add_to", x.shape(), h.shape()), weight.shape(), bias.shape());
+        return this->template add_norm<true>(x, h, weight, bias, eps);
     }
 
     // Ops that take an operand by value write into it when nobody else can see it.

@@ -4,7 +4,8 @@
 ///
 ///     y_j = w_j (x_j - m) s + b_j          s = 1 / sqrt(mean_j (x_j - m)^2 + eps)
 ///
-/// One block of 128 threads a row; the row is read twice, the second time from the cache. Any width.
+/// One block of 128 threads a row; the row is read twice, the second time from the cache. Any width. The residual that
+/// stands before most norms is added on the way: x += h, then the norm of x.
 
 #include <smolvlm/cuda/launch.cuh>
 #include <smolvlm/cuda/reduce.cuh>
@@ -40,14 +41,21 @@ __device__ Moments row_moments(const T* row, int D, float eps, float (&partial)[
 }
 
 /// x [N, D]   w [D]   b [D] or null   ->   y [N, D]
+/// With h [N, D], which may be null, sum = x + h is made first, rounded as in memory, and y is its norm. sum may be x.
 template <bool Centred, class T>
-__global__ void __launch_bounds__(128, 8) norm_kernel(const T* x, const T* w, const T* b, float eps, T* y, int D) {
+__global__ void __launch_bounds__(128, 8)
+    norm_kernel(const T* x, const T* h, T* sum, const T* w, const T* b, float eps, T* y, int D) {
     auto& s = shared_memory<NormShared>();
-    const T* row = x + static_cast<Index>(block()) * D;
+    const Index first = static_cast<Index>(block()) * D;
+    const T* row = x + first;
+    if (h) {
+        for (int j = thread(); j < D; j += 128) sum[first + j] = narrow<T>(wide(row[j]) + wide(h[first + j]));
+        row = sum + first;  // of which every thread reads what it wrote itself
+    }
     const Moments of = row_moments<Centred>(row, D, eps, s.partial);
     for (int j = thread(); j < D; j += 128) {
         const float z = (wide(row[j]) - of.m) * of.s;
-        y[static_cast<Index>(block()) * D + j] = narrow<T>(wide(w[j]) * z + (b ? wide(b[j]) : 0.0f));
+        y[first + j] = narrow<T>(wide(w[j]) * z + (b ? wide(b[j]) : 0.0f));
     }
 }
 
@@ -108,9 +116,9 @@ __global__ void __launch_bounds__(256, 4) column_sums_kernel(const T* x, const M
 }
 
 template <bool Centred, class T>
-void norm(Stream& on, const T* x, const T* w, const T* b, float eps, T* y, Index N, Index D) {
+void norm(Stream& on, const T* x, const T* h, T* sum, const T* w, const T* b, float eps, T* y, Index N, Index D) {
     if (N > 0)
-        launch(on, norm_kernel<Centred, T>, static_cast<unsigned>(N), 128, sizeof(NormShared), x, w, b, eps, y,
+        launch(on, norm_kernel<Centred, T>, static_cast<unsigned>(N), 128, sizeof(NormShared), x, h, sum, w, b, eps, y,
                static_cast<int>(D));
 }
 /// moments: room for N of them.

@@ -1,9 +1,10 @@
 #pragma once
 /// What Cuda<T> makes its tensors with: memory of the pool, copies of operands that somebody else holds, places for
-/// gradients, lists brought to the device; and the plans of the batches it has lately seen.
+/// gradients, norms, lists brought to the device; and the plans of the batches it has lately seen.
 
 #include <list>
 
+#include <smolvlm/cuda/norm.cuh>
 #include <smolvlm/cuda/plan.cuh>
 #include <smolvlm/cuda/rows.cuh>
 #include <smolvlm/cuda/tensor.cuh>
@@ -97,6 +98,22 @@ protected:
     void move(const Tensor& x, const std::vector<Move>& moves, Sink<T> y, Index D) {
         const Memory list = upload(moves);
         move_rows(on_.stream(), x.data(), items<Move>(list), static_cast<Index>(moves.size()), y, D);
+    }
+
+    /// The norm of x, or of x + h, which goes to sum.
+    template <bool Centred>
+    Tensor norm(const Shape& shape, const T* x, const T* h, T* sum, const Tensor& weight, const Tensor& bias, double eps) {
+        Tensor y = make(shape);
+        cuda::norm<Centred>(on_.stream(), x, h, sum, weight.data(), bias.data(), static_cast<float>(eps), y.data(),
+                            shape[0], shape[1]);
+        return y;
+    }
+    template <bool Centred>
+    Tensor add_norm(Tensor& x, const Tensor& h, const Tensor& weight, const Tensor& bias, double eps) {
+        Tensor sum = like(x, x.shape());
+        Tensor y = norm<Centred>(x.shape(), std::as_const(x).data(), h.data(), sum.data(), weight, bias, eps);
+        x = std::move(sum);
+        return y;
     }
 
     /// Layers ask for the same batch again and again, that of the text or that of the pictures; a decode step brings a new one.

@@ -15,6 +15,17 @@ struct LayerNorm {
 
     Tensor<B> forward(B& be, const Tensor<B>& x) const { return be.layer_norm(x, weight, bias, eps); }  // [N, width]
 
+    /// The norm of x& += h: in one pass on a backend that has one, which no contract asks for.
+    Tensor<B> forward_sum(B& be, Tensor<B>& x, Tensor<B> h) const {
+        if constexpr (requires { be.add_layer_norm(x, h, weight, bias, eps); }) {
+            return be.add_layer_norm(x, h, weight, bias, eps);
+        } else {
+            be.add_to(x, h);
+            h = Tensor<B>{};  // its memory is free for the result
+            return forward(be, x);
+        }
+    }
+
     static void visit(auto& self, auto&& f) {
         f("weight", self.weight, Shape{self.width});
         f("bias", self.bias, Shape{self.width});

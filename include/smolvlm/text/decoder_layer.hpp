@@ -91,8 +91,9 @@ struct DecoderLayer {
           mlp(config.hidden_size, config.intermediate_size) {}
 
     void forward(B& be, Tensor<B>& x, const Segments& seg, typename LayerCacheOf<B>::type* cache) const {  // x& [N, D]
-        be.add_to(x, self_attn.forward(be, input_layernorm.forward(be, x), seg, cache));
-        be.add_to(x, mlp.forward(be, post_attention_layernorm.forward(be, x)));
+        Tensor<B> h = self_attn.forward(be, input_layernorm.forward(be, x), seg, cache);
+        h = post_attention_layernorm.forward_sum(be, x, std::move(h));  // x += h on the way
+        be.add_to(x, mlp.forward(be, h));
     }
 
     static void visit(auto& self, auto&& f) {

@@ -70,8 +70,9 @@ struct EncoderLayer {
           mlp(config) {}
 
     void forward(B& be, Tensor<B>& x, const PatchGrid& grid) const {  // x& [I*P, D]
-        be.add_to(x, self_attn.forward(be, layer_norm1.forward(be, x), grid));
-        be.add_to(x, mlp.forward(be, layer_norm2.forward(be, x)));
+        Tensor<B> h = self_attn.forward(be, layer_norm1.forward(be, x), grid);
+        h = layer_norm2.forward_sum(be, x, std::move(h));  // x += h on the way
+        be.add_to(x, mlp.forward(be, h));
     }
 
     static void visit(auto& self, auto&& f) {
