@@ -1,11 +1,13 @@
-"""This library beside transformers (PyTorch), float32, same weights, same threads, in turns.
+"""This library beside its peers: same weights, same threads, in turns, and how exact each precision is.
 
-    python bench/peers/compare.py --model DIR [--build build] [--threads 2] [--rounds 3] [--out FOLDER]
+    python bench/peers/compare.py --model DIR [--build build] [--threads 2] [--rounds 3] [--out FOLDER] [f32 int8 q8_0 q4_0]
 
-First the answers: full_size_check.py compares every logit of one picture and a few words. Then, `rounds` times, one after
-the other: bench_vision_prefill_decode and transformers_speed.py, each on one vision tile, a 1200-token prefill and
-decoding after it. Prints a Markdown table of medians, their spread, the ratio, and how much of the machine's own measured
-peak the library reaches; with --out also as JSON. DIR: make_random_models.py --size 256M. Nothing else should run meanwhile.
+First the answers: in float32 every logit of one picture and a few words is compared with transformers
+(full_size_check.py); the other precisions are measured against the same numbers (cosine of the image features, cosine
+and Kullback-Leibler divergence of the logits); each peer checks its own. Then, `rounds` times, one after the other:
+bench_vision_prefill_decode and the peers of that precision, each on one vision tile, a 1200-token prefill and decoding
+after it. Prints Markdown tables of medians, their spread, ratios, and how much of the machine's own measured peak the
+library reaches; with --out also as JSON. DIR: make_random_models.py --size 256M. Nothing else should run meanwhile.
 """
 import argparse
 import json
@@ -28,56 +30,113 @@ def processor():
 
 
 def last_json(command):
-    text = subprocess.run(command, check=True, capture_output=True, text=True).stdout
-    return json.loads(text[text.index("{"):])
+    done = subprocess.run([str(word) for word in command], capture_output=True, text=True)
+    if done.returncode != 0:
+        sys.exit(f"{command[1]} failed:\n{done.stderr[-2000:]}{done.stdout[-500:]}")
+    return json.loads(done.stdout[done.stdout.index('{'):])
 
 
-def ours(args):
+def ours(args, dtype):
     found = last_json([args.build / "bin" / "bench_vision_prefill_decode", "--model", args.model, "--threads",
-                       str(args.threads), "--dtype", "f32", "--prompt", "1200", "--tokens", "32", "--runs", "3"])
+                       args.threads, "--dtype", dtype, "--prompt", 1200, "--tokens", 32, "--runs", 3])
     return {"vision_tile_s": found["vision_tile"]["ms"] / 1e3, "prefill_s": found["prefill"]["ms"] / 1e3,
             "decode_tokens_per_s": found["decode"]["tokens_per_s"], "path": found["path"],
             "of_peak": [found["vision_tile"]["of_peak"], found["prefill"]["of_peak"], found["decode"]["of_read"]]}
 
 
-def theirs(args):
-    return last_json([sys.executable, HERE / "transformers_speed.py", "--model", args.model, "--threads",
-                      str(args.threads), "--repeat", "3"])
+def python(script, args, *more):
+    return last_json([sys.executable, HERE / script, "--model", args.model, "--threads", args.threads, "--repeat", 3, *more])
+
+
+def transformers(args):
+    found = python("transformers_speed.py", args)
+    return {**found, "version": f"transformers {found['transformers']}, torch {found['torch']}"}
+
+
+def openvino(precision):
+    return lambda args: python("openvino_speed.py", args, "--precision", precision)
+
+
+def llama(dtype):
+    def run(args):
+        folder = args.build / "peers" / f"gguf-{dtype}"
+        if not folder.exists():
+            subprocess.run([args.build / "bin" / "smolvlm", "quantize", "--dtype", dtype, args.model, folder], check=True)
+        return python("llama_speed.py", args, "--gguf", folder / f"model-{dtype.upper()}.gguf", "--least-cosine",
+                      0.99 if dtype == "q8_0" else 0.9)
+    return run
+
+
+PEERS = {"f32": {"transformers": transformers, "OpenVINO": openvino("f32")}, "int8": {"OpenVINO int8": openvino("int8")},
+         "q8_0": {"llama.cpp Q8_0": llama("q8_0")}, "q4_0": {"llama.cpp Q4_0": llama("q4_0")}}
+
+
+def accuracy(args, dtype, folder):
+    """What `smolvlm trace --dtype` makes of full_size_check.py's inputs, against transformers in float32."""
+    import torch
+    from safetensors.torch import load_file
+
+    subprocess.run([args.build / "bin" / "smolvlm", "trace", "--model", args.model, "--input", folder / "in.safetensors",
+                    "--output", folder / "out.safetensors", "--dtype", dtype], check=True)
+    truth, found = ({k: v.double() for k, v in load_file(folder / name).items() if k in ("connector", "logits")}
+                    for name in ("transformers.safetensors", "out.safetensors"))
+    cosine = {k: float(torch.cosine_similarity(truth[k].flatten(), found[k].flatten(), dim=0)) for k in truth}
+    p, q = (torch.log_softmax(side["logits"].flatten(0, -2), -1) for side in (truth, found))
+    same = (p.argmax(-1) == q.argmax(-1)).double().mean()
+    return {"connector_cosine": cosine["connector"], "logits_cosine": cosine["logits"],
+            "logits_kl": float((p.exp() * (p - q)).sum(-1).mean()), "same_best_token": float(same)}
 
 
 def figure(rounds, key):
-    values = [r[key] for r in rounds]
-    return statistics.median(values), min(values), max(values)
+    values = [r[key] for r in rounds if key in r]
+    return (statistics.median(values), min(values), max(values)) if values else None
+
+
+def cell(x):
+    return f"{x[0]:.3g} ({x[1]:.3g} to {x[2]:.3g})" if x else "not timed"
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("precisions", nargs="*", default=list(PEERS), help=f"of {', '.join(PEERS)}; all of them without")
     parser.add_argument("--model", required=True)
     parser.add_argument("--build", type=pathlib.Path, default=pathlib.Path("build"))
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--out", type=pathlib.Path)
     args = parser.parse_args()
+    if wrong := [p for p in args.precisions if p not in PEERS]:
+        parser.error(f"no precision {wrong[0]}: expected {', '.join(PEERS)}")
+    folder = args.build / "peers" / "answers"
     subprocess.run([sys.executable, HERE / "full_size_check.py", "--model", args.model, "--program",
-                    args.build / "bin" / "smolvlm"], check=True)
-    us, them = [], []
+                    args.build / "bin" / "smolvlm", "--keep", folder], check=True)
+    exact = {dtype: accuracy(args, dtype, folder) for dtype in args.precisions}
+    us, them = {d: [] for d in args.precisions}, {(d, name): [] for d in args.precisions for name in PEERS[d]}
     for _ in range(args.rounds):
-        us.append(ours(args))
-        them.append(theirs(args))
-    versions = f"transformers {them[0]['transformers']}, torch {them[0]['torch']}"
-    print(f"\n{processor()}, {us[0]['path']}, {args.threads} threads, float32; {versions}; "
+        for dtype in args.precisions:
+            us[dtype].append(ours(args, dtype))
+            for name, run in PEERS[dtype].items():
+                them[dtype, name].append(run(args))
+    versions = sorted({rounds[0]["version"] for rounds in them.values()})
+    print(f"\n{processor()}, {us[args.precisions[0]][0]['path']}, {args.threads} threads; {', '.join(versions)}; "
           f"median of {args.rounds} (lowest to highest)\n")
-    print("| | this library | transformers | times as fast | of the machine's peak |\n|---|---|---|---|---|")
-    for n, (key, label, more_is_better) in enumerate(ROWS):
-        a, b = figure(us, key), figure(them, key)
-        ratio = a[0] / b[0] if more_is_better else b[0] / a[0]
-        peak = statistics.median(r["of_peak"][n] for r in us)
-        cells = [f"{x[0]:.3g} ({x[1]:.3g} to {x[2]:.3g})" for x in (a, b)]
-        print(f"| {label} | {cells[0]} | {cells[1]} | {ratio:.2f} | {100 * peak:.0f} % of "
-              f"{'multiply-adds' if n < 2 else 'memory reads'} |")
+    print("| precision | | this library | of the machine's float32 peak | peer | | times as fast |\n|---|---|---|---|---|---|---|")
+    for (dtype, name), rounds in them.items():
+        for n, (key, label, more_is_better) in enumerate(ROWS):
+            a, b = figure(us[dtype], key), figure(rounds, key)
+            ratio = "" if b is None else f"{a[0] / b[0] if more_is_better else b[0] / a[0]:.2f}"
+            peak = statistics.median(r["of_peak"][n] for r in us[dtype])
+            of = "multiply-adds" if n < 2 else "memory reads"
+            print(f"| {dtype} | {label} | {cell(a)} | {100 * peak:.0f} % of {of} | {name} | {cell(b)} | {ratio} |")
+    print("\n| precision | cosine of image features | of logits | KL divergence of logits | same best token |\n|---|---|---|---|---|")
+    for dtype, e in exact.items():
+        print(f"| {dtype} | {e['connector_cosine']:.6f} | {e['logits_cosine']:.6f} | {e['logits_kl']:.1e} | "
+              f"{100 * e['same_best_token']:.0f} % |")
     if args.out:
         args.out.mkdir(parents=True, exist_ok=True)
-        (args.out / "compare.json").write_text(json.dumps({"processor": processor(), "library": us, "peer": them}, indent=1))
+        peers = {f"{d}: {name}": rounds for (d, name), rounds in them.items()}
+        (args.out / "compare.json").write_text(
+            json.dumps({"processor": processor(), "library": us, "peers": peers, "accuracy": exact}, indent=1))
 
 
 if __name__ == "__main__":
