@@ -5,8 +5,8 @@
 All parts are converted from transformers' modules (openvino.convert_model): the vision part with a static shape, its
 fastest form; so the decoder for the prefill; for decoding with its cache as state, as OpenVINO GenAI runs it. int8: the
 vision part with bytes for weights and activations (nncf.quantize, calibrated on the timed tile and three others), the
-decoder with bytes for weights. Everything is first compared with transformers in float32 (cosine at least 0.999; int8: 0.99, printed). Prints one JSON
-object of medians.
+decoder with bytes for weights. Everything is first compared with transformers in float32 (cosine at least 0.999; int8:
+0.99, printed). Prints one JSON object of medians.
 """
 import argparse
 import json
