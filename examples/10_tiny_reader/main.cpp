@@ -99,9 +99,9 @@ int train(const Words& words) {
     if (!arguments.parse(words)) return cli::print(arguments.help()), 0;
     SMOLVLM_CHECK(!config.empty(), ValueError, "--config is missing, expected the .json file that describes the run");
     const SourceOpener chats = chat_files([](const std::string& path) { return load_image(path); });
-    const auto open = [&](const std::string& path) -> std::shared_ptr<const SampleSource> {
+    const auto open = [&](const std::string& path, const VideoRule& videos) -> std::shared_ptr<const SampleSource> {
         const std::filesystem::path name(path);
-        return name.extension() == ".scene" ? flags.open(name.stem()) : chats(path);
+        return name.extension() == ".scene" ? flags.open(name.stem()) : chats(path, videos);
     };
     cli::train_model(read_train_config(config), open, resume);
     return 0;

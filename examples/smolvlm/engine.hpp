@@ -31,6 +31,7 @@ struct GenerateRequest {
     ImageFlags images;
     std::vector<Talk> talks;  // none: a chat with whoever sits at the terminal
     std::string system;       // of that chat
+    double fps = 1;           // and of its videos
     smolvlm::AnswerOptions options;
     bool json = false;
 };

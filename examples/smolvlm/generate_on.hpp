@@ -14,25 +14,31 @@ void chat_on(B& be, const smolvlm::Pipeline<B>& pipeline, const GenerateRequest&
     Interrupt interrupt;
     Chat<B> chat(pipeline);
     Conversation turns;
-    Words next_images;                   // for the next turn
+    Parts next_parts;                    // for the next turn
     std::vector<ProcessedImage> images;  // of all turns and the next
     const auto begin_anew = [&] {
-        turns.clear(), next_images.clear(), images.clear();
+        turns.clear(), next_parts.clear(), images.clear();
         if (!request.system.empty()) turns.emplace_back("system", request.system);
     };
     const auto command = [&](std::string_view line) {
         if (line == "/reset") return begin_anew();
-        if (!line.starts_with("/image "))
-            return report("/image FILE adds a picture to the next turn, /reset begins anew, /quit ends");
+        const bool video = line.starts_with("/video ");
+        if (!video && !line.starts_with("/image "))
+            return report("/image FILE or /video FOLDER adds to the next turn, /reset begins anew, /quit ends");
         const std::string path(line.substr(7));
-        images.push_back(request.images.process(path, processor, request.engine.threads));
-        next_images.push_back(path);
-        report(join(path, ": ", images.back().frames(), " frames, ", images.back().frames() * processor.image_seq_len,
-                    " tokens"));
+        const Parts parts = video ? video_parts(frame_files(path), request.fps, request.images.videos(processor))
+                                  : Parts{{ContentPart::image, path}};
+        const std::vector<ProcessedImage> added =
+            request.images.process(pictures_of({{"user", parts}}), processor, request.engine.threads);
+        Index frames = 0;
+        for (const ProcessedImage& image : added) frames += image.frames();
+        images.insert(images.end(), added.begin(), added.end());
+        next_parts.insert(next_parts.end(), parts.begin(), parts.end());
+        report(join(path, ": ", frames, " frames, ", frames * processor.image_seq_len, " tokens"));
     };
     const auto turn = [&](const std::string& line) {
         Conversation asked = turns;
-        asked.push_back(user_message(next_images, line));
+        asked.push_back(user_message(next_parts, line));
         const Prompt prompt = make_prompt(processor, processor.chat_template.render(asked), images);
         Screen screen(/*stream=*/true, &interrupt);
         const Answer answer = chat.answer(be, prompt, request.options, &screen);
@@ -40,13 +46,13 @@ void chat_on(B& be, const smolvlm::Pipeline<B>& pipeline, const GenerateRequest&
         report(speed_of({answer}, 0));
         turns = std::move(asked);
         turns.push_back(processor.chat_template.reply(answer.text));
-        next_images.clear();
+        next_parts.clear();
     };
 
     begin_anew();
     report(
-        "/image FILE adds a picture to the next turn, /reset begins anew, Ctrl-C stops an answer, /quit or Ctrl-D "
-        "ends");
+        "/image FILE or /video FOLDER adds to the next turn, /reset begins anew, Ctrl-C stops an answer, /quit or "
+        "Ctrl-D ends");
     for (std::string line; read_line("> ", line, interrupt) && line != "/quit";) {
         if (line.empty()) continue;
         try {
@@ -69,11 +75,13 @@ void generate_on(B& be, const GenerateRequest& request) {
     const Processor& processor = checkpoint.processor;
     std::vector<Prompt> prompts;
     std::vector<double> preprocess_s;
-    for (const Talk& talk : request.talks) {
+    for (const Talk& asked : request.talks) {
+        const Talk talk = asked.opened(request.images.videos(processor));
         const std::string text = talk.text(processor.chat_template);
-        processor.expand(text, std::vector<ImageLayout>(talk.images.size()));  // throws if the numbers differ
+        const Parts pictures = talk.pictures();
+        processor.expand(text, std::vector<ImageLayout>(pictures.size()));  // throws if the numbers differ
         prompts.push_back(
-            make_prompt(processor, text, request.images.process(talk.images, processor, request.engine.threads)));
+            make_prompt(processor, text, request.images.process(pictures, processor, request.engine.threads)));
         preprocess_s.push_back(watch.lap());
     }
 

@@ -58,6 +58,8 @@ std::string about_processor(const Processor& processor) {
         text += line("", join(width, "x", height, ": ", plan.rows, "x", plan.cols, " tiles, ", plan.frames(),
                               " frames, ", tokenizer.encode(all).size(), " tokens in the prompt"));
     }
+    text += line("videos", join("read at ", processor.video.fps, " frames a second, at most ", processor.video.max_frames,
+                                ", none cut into tiles"));
     return text;
 }
 

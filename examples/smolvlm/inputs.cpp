@@ -4,6 +4,7 @@
 
 #include <smolvlm/checkpoint/gguf_pair.hpp>
 #include <smolvlm/checkpoint/hf_folder.hpp>
+#include <smolvlm/data/chat_json.hpp>
 #include <smolvlm/image/load_stb.hpp>
 
 #include "console.hpp"
@@ -68,6 +69,8 @@ void ImageFlags::declare(Arguments& arguments) {
                       "at most N tiles a picture, the global frame not counted");
     arguments.toggle("--no-split", tiles.no_split, "one frame a picture, no tiles");
     arguments.toggle("--no-upscale", tiles.no_upscale, "small pictures are not enlarged beyond whole tiles");
+    arguments.integer("--max-frames", max_frames, 1, 65536,
+                      "of a video at most N frames are read instead of the checkpoint's number");
     arguments.choice("--alpha", {"drop", "white"}, alpha,
                      "transparent pixels: their own colour, or over white (default drop)");
 }
@@ -77,24 +80,43 @@ Image ImageFlags::load(const std::string& path) const {
     return load_image(path, {.alpha = alpha == "white" ? Alpha::white : Alpha::drop});
 }
 
-ProcessedImage ImageFlags::process(const std::string& path, const Processor& processor, int threads) const {
-    SMOLVLM_CHECK(processor.has_images(), ValueError, "this model reads text only");
-    return process_image(load(path), processor.image, tiles, threads);
+VideoRule ImageFlags::videos(const Processor& processor) const {
+    VideoRule rule = processor.video;
+    rule.max_frames = max_frames.value_or(rule.max_frames);
+    return rule;
 }
 
-std::vector<ProcessedImage> ImageFlags::process(const Words& paths, const Processor& processor, int threads) const {
-    SMOLVLM_CHECK(processor.has_images() || paths.empty(), ValueError, "this model reads text only, but ", paths.size(),
-                  " picture(s) were given");
+ProcessedImage ImageFlags::process(const ContentPart& picture, const Processor& processor, int threads) const {
+    SMOLVLM_CHECK(processor.has_images(), ValueError, "this model reads text only");
+    return process_image(load(picture.value), processor.image, processor.tiles_of(picture.kind, tiles), threads);
+}
+
+std::vector<ProcessedImage> ImageFlags::process(const Parts& pictures, const Processor& processor, int threads) const {
+    SMOLVLM_CHECK(processor.has_images() || pictures.empty(), ValueError, "this model reads text only, but ",
+                  pictures.size(), " picture(s) were given");
     std::vector<ProcessedImage> images;
-    for (const std::string& path : paths) images.push_back(process(path, processor, threads));
+    for (const ContentPart& picture : pictures) images.push_back(process(picture, processor, threads));
     return images;
+}
+
+void MediaFlags::declare(Arguments& arguments) {
+    arguments.list("--image", "FILE", images, "a picture: PNG, JPEG, BMP or GIF; may be given several times");
+    arguments.list("--video", "FOLDER", videos,
+                   "a video: the pictures in a folder, in the order of their names; may be given several times");
+    arguments.real("--fps", fps, 0.001, 1000, false, "pictures a second in the folders of --video (default 1)");
+}
+
+Parts MediaFlags::parts() const {
+    Parts parts;
+    for (const std::string& path : images) parts.push_back({ContentPart::image, path});
+    for (const std::string& path : videos) parts.push_back({ContentPart::video, path, fps});
+    return parts;
 }
 
 void ConversationFlags::declare(Arguments& arguments) {
     arguments.section("Conversation");
-    arguments.list("--image", "FILE", images,
-                   "a picture for the user's turn, in front of the text; may be given several times");
-    arguments.text("--prompt", "TEXT", prompt, "what the user says");
+    media.declare(arguments);
+    arguments.text("--prompt", "TEXT", prompt, "what the user says, after pictures and videos");
     arguments.text("--system", "TEXT", system, "what the system message says");
     arguments.list(
         "--chat", "F.json", chats,
@@ -107,28 +129,27 @@ void ConversationFlags::declare(Arguments& arguments) {
 std::vector<Talk> ConversationFlags::talks() const {
     if (!chats.empty()) {
         SMOLVLM_CHECK(
-            !prompt && !system && images.empty() && !raw, ValueError,
-            "--chat holds the whole conversation; --prompt, --system, --image and --raw-prompt do not go with it");
+            !prompt && !system && media.parts().empty() && !raw, ValueError,
+            "--chat holds the whole conversation; --prompt, --system, --image, --video and --raw-prompt do not go with "
+            "it");
         std::vector<Talk> talks;
         for (const std::string& path : chats) talks.push_back(read_chat(path));
         return talks;
     }
     SMOLVLM_CHECK(prompt, ValueError, "--prompt or --chat is missing, expected what the user says");
     if (raw) {
-        SMOLVLM_CHECK(!system, ValueError,
-                      "--raw-prompt takes --prompt as the whole prompt; --system does not go with it");
-        return {Talk{{}, *prompt, images}};
+        SMOLVLM_CHECK(!system && media.videos.empty(), ValueError,
+                      "--raw-prompt takes --prompt as the whole prompt; --system and --video do not go with it");
+        return {Talk{{}, *prompt, media.parts()}};
     }
     Talk talk;
     if (system) talk.turns.emplace_back("system", *system);
-    talk.turns.push_back(user_message(images, *prompt));
-    talk.images = images;
+    talk.turns.push_back(user_message(media.parts(), *prompt));
     return {talk};
 }
 
-Message user_message(const Words& images, std::string text) {
-    Message message("user", std::vector<ContentPart>{});
-    for (const std::string& path : images) message.content.push_back({ContentPart::image, path});
+Message user_message(Parts pictures, std::string text) {
+    Message message("user", std::move(pictures));
     message.content.push_back({ContentPart::text, std::move(text)});
     return message;
 }
@@ -148,34 +169,10 @@ std::string find_picture(const std::string& path, const std::string& chat) {
 Talk read_chat(const std::string& path) {
     constexpr Index max_bytes = 64 << 20;
     const Json json = parse_json(read_text_file(path, max_bytes), path);
-    Talk talk;
-    for (const Json& entry : get_array(json, "messages", path)) {
-        const std::string where = join(path, ": message ", talk.turns.size() + 1);
-        Message message(get<std::string>(entry, "role", where), std::vector<ContentPart>{});
-        SMOLVLM_CHECK(!message.role.empty(), FormatError, where,
-                      ": \"role\" is empty, expected user, assistant or system");
-        const Json* const content = find(entry, "content", where);
-        if (content && content->is_string()) {
-            message.content.push_back({ContentPart::text, content->get<std::string>()});
-        } else {
-            for (const Json& item : get_array(entry, "content", where)) {
-                const std::string place = join(where, ", item ", message.content.size() + 1);
-                const auto type = get<std::string>(item, "type", place);
-                SMOLVLM_CHECK(type == "text" || type == "image", FormatError, place, ": \"type\" is ", in_quotes(type),
-                              ", expected \"text\" or \"image\"");
-                if (type == "text") {
-                    message.content.push_back({ContentPart::text, get<std::string>(item, "text", place)});
-                } else {
-                    talk.images.push_back(find_picture(get<std::string>(item, "path", place), path));
-                    message.content.push_back({ContentPart::image, talk.images.back()});
-                }
-            }
-        }
-        SMOLVLM_CHECK(!message.content.empty(), FormatError, where,
-                      ": \"content\" is empty, expected a text or an image");
-        talk.turns.push_back(std::move(message));
-    }
-    SMOLVLM_CHECK(!talk.turns.empty(), FormatError, path, ": \"messages\" is empty, expected at least one message");
+    Talk talk{parse_chat(json, path, Roles::any), {}, {}};
+    for (Message& message : talk.turns)
+        for (ContentPart& part : message.content)
+            if (part.kind != ContentPart::text) part.value = find_picture(part.value, path);
     return talk;
 }
 

@@ -27,35 +27,55 @@ struct ModelFlags {
     smolvlm::Processor open_processor() const;
 };
 
-/// Pictures, and what is done to them instead of what the checkpoint says.
+using Parts = std::vector<smolvlm::ContentPart>;
+
+/// Pictures and videos by the names of their files and folders.
+struct MediaFlags {
+    Words images, videos;
+    double fps = 1;  // pictures a second in the folders of videos
+
+    void declare(Arguments& arguments);
+    /// Images first.
+    Parts parts() const;
+};
+
+/// What is done to pictures instead of what the checkpoint says.
 struct ImageFlags {
     smolvlm::TileOptions tiles;
+    std::optional<smolvlm::Index> max_frames;
     std::string alpha = "drop";
 
     void declare(Arguments& arguments);
+    smolvlm::VideoRule videos(const smolvlm::Processor& processor) const;
     smolvlm::Image load(const std::string& path) const;
     /// One picture after the other: only its frames are kept.
-    smolvlm::ProcessedImage process(const std::string& path, const smolvlm::Processor& processor, int threads) const;
-    std::vector<smolvlm::ProcessedImage> process(const Words& paths, const smolvlm::Processor& processor,
+    smolvlm::ProcessedImage process(const smolvlm::ContentPart& picture, const smolvlm::Processor& processor,
+                                    int threads) const;
+    std::vector<smolvlm::ProcessedImage> process(const Parts& pictures, const smolvlm::Processor& processor,
                                                  int threads = smolvlm::default_threads()) const;
 };
 
-/// A conversation as it was asked for: turns, or the prompt's own text; its pictures in the order of their places.
+/// A conversation as it was asked for: turns, or the prompt's own text.
 struct Talk {
     smolvlm::Conversation turns;
-    std::string raw;  // with --raw-prompt: read as it is, `<image>` for each picture
-    Words images;
+    std::string raw;   // with --raw-prompt: read as it is, `<image>` for each picture
+    Parts raw_images;
 
+    /// Frames instead of videos.
+    Talk opened(const smolvlm::VideoRule& videos) const { return {smolvlm::with_frames(turns, videos), raw, raw_images}; }
+    /// In the order of their places.
+    Parts pictures() const { return turns.empty() ? raw_images : smolvlm::pictures_of(turns); }
     /// The text before image tokens are written out.
     std::string text(const smolvlm::ChatTemplate& chat_template, bool generation_prompt = true) const {
         return turns.empty() ? raw : chat_template.render(turns, generation_prompt);
     }
 };
 
-/// --prompt, --system, --image, --raw-prompt or --chat.
+/// --prompt, --system, --image, --video, --raw-prompt or --chat.
 struct ConversationFlags {
     std::optional<std::string> prompt, system;
-    Words images, chats;
+    MediaFlags media;
+    Words chats;
     bool raw = false;
 
     void declare(Arguments& arguments);
@@ -65,12 +85,12 @@ struct ConversationFlags {
 };
 
 /// The conversation in a file: {"messages": [{"role": "user", "content": [{"type": "image", "path": "a.png"},
-/// {"type": "text", "text": "What is this?"}]}]}. A content that is a string is one text. A picture's path counts from
-/// the current folder, or else from the folder of the file. Throws FormatError.
+/// {"type": "text", "text": "What is this?"}]}]}, as data/chat_json.hpp reads it, with any role. A path counts from the
+/// current folder, or else from the folder of the file. Throws FormatError.
 Talk read_chat(const std::string& path);
 
 /// The user's turn: pictures first, as the models were trained.
-smolvlm::Message user_message(const Words& images, std::string text);
+smolvlm::Message user_message(Parts pictures, std::string text);
 
 /// One line of JSON: a string, or an array of token ids. `where` begins the message of a FormatError.
 std::string read_json_string(std::string_view line, std::string_view where);

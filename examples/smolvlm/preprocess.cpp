@@ -14,7 +14,7 @@ using namespace smolvlm;
 int preprocess(const Words& words) {
     ModelFlags model;
     ImageFlags image_flags;
-    Words images;
+    MediaFlags media;
     std::string output, contact_sheet;
     Arguments arguments(
         "preprocess",
@@ -23,20 +23,23 @@ int preprocess(const Words& words) {
         "  pixel_values          F32 [I, 3, H, W]  what the vision tower is given\n"
         "  pixel_u8              U8  [I, 3, H, W]  the same before rescaling and normalising\n"
         "  pixel_attention_mask  I64 [I, H, W]     1 on real pixels\n"
-        "  rows, cols            I64 [pictures]    the grid of tiles; 0 where there is one frame only");
+        "  rows, cols            I64 [pictures]    the grid of tiles; 0 where there is one frame only\n"
+        "Of a video the frames that the model is given, each as a picture.");
     model.declare(arguments);
-    arguments.list("--image", "FILE", images, "a picture: PNG, JPEG, BMP or GIF; may be given several times");
+    media.declare(arguments);
     arguments.text("--output", "O.safetensors", output, "the file to write");
     arguments.text("--contact-sheet", "O.png", contact_sheet,
                    "also draw a picture to look at: the tiles with their position tokens and the global frame");
     image_flags.declare(arguments);
     if (!arguments.parse(words)) return print(arguments.help()), 0;
-    SMOLVLM_CHECK(!images.empty(), ValueError, "--image is missing, expected a picture");
+    const Talk talk{{{"user", media.parts()}}, {}, {}};
+    SMOLVLM_CHECK(!media.parts().empty(), ValueError, "--image is missing, expected a picture (or a --video)");
     SMOLVLM_CHECK(!output.empty(), ValueError, "--output is missing, expected the name of the file to write");
 
     const Processor processor = model.open_processor();
     SMOLVLM_CHECK(processor.has_images(), ValueError, model.model, ": this model reads text only");
-    const std::vector<ProcessedImage> processed = image_flags.process(images, processor);
+    const Parts sources = talk.opened(image_flags.videos(processor)).pictures();
+    const std::vector<ProcessedImage> processed = image_flags.process(sources, processor);
     const auto pictures = static_cast<Index>(processed.size());
     HostTensor<std::int64_t> rows(Shape{pictures}), cols(Shape{pictures});
     Index frames = 0;
@@ -61,7 +64,9 @@ int preprocess(const Words& words) {
     write(cols);
     for (const ProcessedImage& one : processed) write(pixel_values(one, processor.image));
     for (const ProcessedImage& one : processed) write(one.pixel_u8);
-    if (!contact_sheet.empty()) save_png(contact_sheet, draw_contact_sheet(processed, images));
+    Words names;
+    for (const ContentPart& part : sources) names.push_back(part.value);
+    if (!contact_sheet.empty()) save_png(contact_sheet, draw_contact_sheet(processed, names));
     writer->commit();
     return 0;
 }

@@ -26,12 +26,13 @@ int prompt(const Words& words) {
     const std::vector<Talk> talks = conversation.talks();
 
     const Processor processor = model.open_processor();
-    for (const Talk& talk : talks) {
+    for (const Talk& asked : talks) {
+        const Talk talk = asked.opened(image_flags.videos(processor));
         std::vector<ImageLayout> layouts;
-        for (const std::string& path : talk.images) {
-            const Image picture = image_flags.load(path);  // one at a time
-            const TilePlan plan =
-                plan_tiles(picture.width(), picture.height(), processor.image.tile_rule(), image_flags.tiles);
+        for (const ContentPart& part : talk.pictures()) {
+            const Image picture = image_flags.load(part.value);  // one at a time
+            const TilePlan plan = plan_tiles(picture.width(), picture.height(), processor.image.tile_rule(),
+                                             processor.tiles_of(part.kind, image_flags.tiles));
             layouts.push_back({plan.rows, plan.cols});
         }
         const std::string text = processor.expand(talk.text(processor.chat_template, !no_generation_prompt), layouts);

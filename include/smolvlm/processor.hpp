@@ -1,12 +1,13 @@
 #pragma once
 /// From a conversation and its pictures to what the model reads: ids and tiles. transformers' SmolVLMProcessor and
-/// Idefics3Processor, which treat still pictures alike.
+/// Idefics3Processor, which treat still pictures alike; videos are SmolVLM2's.
 
 #include <smolvlm/image/processor.hpp>
 #include <smolvlm/tokenizer/chat_template.hpp>
 #include <smolvlm/tokenizer/image_prompt.hpp>
 #include <smolvlm/tokenizer/stream_decoder.hpp>
 #include <smolvlm/tokenizer/tokenizer.hpp>
+#include <smolvlm/tokenizer/video_prompt.hpp>
 
 namespace smolvlm {
 
@@ -22,11 +23,18 @@ struct Processor {
     Tokenizer tokenizer;
     ChatTemplate chat_template;
     ImageProcessorConfig image;
+    VideoRule video = {};
     Index image_seq_len = 0;  // tokens per frame; 0: a model without pictures
     ImageTokenNames token_names;
 
     bool has_images() const { return image_seq_len > 0; }
     PositionScheme positions() const { return position_scheme(tokenizer); }
+
+    /// What is done to a picture of this kind: an image as `images` says; a frame of a video is never cut.
+    TileOptions tiles_of(ContentPart::Kind kind, const TileOptions& images) const {
+        if (kind != ContentPart::frame) return images;
+        return {.no_split = true, .longest_edge = video.longest_edge > 0 ? video.longest_edge : image.tile};
+    }
 
     /// The text that the model reads for these image layouts. Throws ValueError when layouts and `<image>` places differ in
     /// number, or when there are pictures for a model without any.
@@ -59,9 +67,17 @@ struct Processor {
         for (const Image& picture : pictures) images.push_back(process_image(picture, image, options, threads));
         return prepare(text, std::move(images));
     }
+    /// pictures: one for each image or frame of the conversation, in which with_frames has replaced videos.
     Prompt prepare(const Conversation& conversation, std::span<const Image> pictures, const TileOptions& options = {},
                    int threads = default_threads()) const {
-        return prepare(chat_template.render(conversation), pictures, options, threads);
+        const std::string text = chat_template.render(conversation);
+        const std::vector<ContentPart> places = pictures_of(conversation);
+        if (std::ranges::count(places, ContentPart::frame, &ContentPart::kind) == 0 || places.size() != pictures.size())
+            return prepare(text, pictures, options, threads);
+        std::vector<ProcessedImage> images;
+        for (std::size_t i = 0; i < places.size(); ++i)
+            images.push_back(process_image(pictures[i], image, tiles_of(places[i].kind, options), threads));
+        return prepare(text, std::move(images));
     }
 };
 

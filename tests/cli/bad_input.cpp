@@ -82,8 +82,8 @@ TEST_CASE("cli: pictures that are none, prompts that do not fit and chats of the
     CHECK(chat("{\"messages\": [{\"role\": 5}]}", "\"role\" is the number 5, expected a string") == "");
     CHECK(chat("{\"messages\": [{\"role\": \"user\"}]}", "\"content\" is missing") == "");
     CHECK(chat("{\"messages\": [{\"role\": \"user\", \"content\": []}]}", "\"content\" is empty") == "");
-    CHECK(chat("{\"messages\": [{\"role\": \"user\", \"content\": [{\"type\": \"video\"}]}]}",
-               "\"type\" is \"video\"") == "");
+    CHECK(chat("{\"messages\": [{\"role\": \"user\", \"content\": [{\"type\": \"sound\"}]}]}",
+               "\"type\" is \"sound\"") == "");
     CHECK(chat("{\"messages\": [{\"role\": \"user\", \"content\": [{\"type\": \"image\"}]}]}", "\"path\" is missing") ==
           "");
     CHECK(chat("{\"messages\": [{\"role\": \"user\", \"content\": \"\xff\"}]}", "not valid JSON") == "");

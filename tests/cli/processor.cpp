@@ -175,3 +175,37 @@ TEST_CASE("cli: convert writes a folder in another width that answers like the f
     CHECK(not_refused(run({"convert", "--model", model, "--output", folder}), "the folder is not empty") == "");
     CHECK(not_refused(run({"convert", "--model", model}), "--output is missing") == "");
 }
+
+TEST_CASE("cli: a video is a folder of pictures; its frames are read one by one, uncut, each with its time") {
+    const testing::TempDir dir;
+    std::filesystem::create_directory(dir.path() / "clip");
+    for (int i = 0; i < 4; ++i) dir.write("clip/" + std::to_string(i) + ".png", testing::read_file(golden("images/rgb.png")));
+    const std::string clip = dir / "clip";
+    const std::string text = run({"prompt", "--model", processor, "--video", clip, "--prompt", "What happens?"}).out;
+    CHECK(text.starts_with("<|im_start|>User: You are provided the following series of four frames from a 0:00:04 "
+                           "[H:MM:SS] video.\n\nFrame from 00:00:<fake_token_around_image><global-img><image>"));
+    CHECK(text.find("\nFrame from 00:03:") != text.npos);
+    CHECK(text.find("<fake_token_around_image>\n\nWhat happens?<end_of_utterance>\nAssistant:") != text.npos);
+    const std::string chat = dir.write("chat.json", R"({"messages": [{"role": "user", "content": [{"type": "video", )"
+                                                    R"("path": "clip"}, {"type": "text", "text": "What happens?"}]}]})");
+    CHECK(run({"prompt", "--model", processor, "--chat", chat}).out == text);
+    CHECK(run({"prompt", "--model", processor, "--video", clip, "--max-frames", "2", "--prompt", "x"})
+              .out.starts_with("<|im_start|>User: You are provided the following series of two frames from a 0:00:04"));
+    CHECK(run({"prompt", "--model", processor, "--video", clip, "--fps", "2", "--prompt", "x"})
+              .out.starts_with("<|im_start|>User: You are provided the following series of two frames from a 0:00:02"));
+
+    const std::string output = dir / "out.safetensors";
+    REQUIRE(run({"preprocess", "--model", model, "--video", clip, "--output", output}).code == 0);
+    const auto frames = smolvlm::Safetensors::open(output);
+    CHECK(frames.tensor<float>("pixel_values").dim(0) == 4);
+    const Result answer = run({"generate", "--model", model, "--video", clip, "--prompt", "x", "--max-new-tokens", "3",
+                               "--ignore-eos", "--json"});
+    REQUIRE_MESSAGE(answer.code == 0, answer.err);
+    CHECK(json(answer.out)["image_tokens"] == 4 * json(testing::read_file(model + "/processor_config.json"))["image_seq_len"].get<int>());
+
+    CHECK(not_refused(run({"prompt", "--model", processor, "--video", dir / "no", "--prompt", "x"}),
+                      "expected a folder of pictures") == "");
+    CHECK(not_refused(run({"prompt", "--model", processor, "--video", clip, "--fps", "0", "--prompt", "x"}), "--fps") == "");
+    CHECK(not_refused(run({"generate", "--model", model, "--raw-prompt", "--video", clip, "--prompt", "x"}),
+                      "--video do not go with it") == "");
+}

@@ -25,6 +25,7 @@ PARTS = {
     "images": "gen_images",        # pictures, their tiles, resize arithmetic
     "tokenizer": "gen_tokenizer",  # token ids of a hard corpus, decodes
     "prompts": "gen_prompts",      # conversations to prompts, and whole answers of the tiny models
+    "videos": "gen_videos",        # frames and texts of videos
     "gradients": "gen_gradients",  # loss, gradients, AdamW and adapters of the tiny models
     "quant": "gen_quant",          # block-quantised rows and the values in them
     "real": "real_weights",        # SmolLM2-135M-Instruct's logits and greedy text

@@ -5,6 +5,7 @@
 #include <smolvlm/tokenizer/chat_template.hpp>
 #include <smolvlm/tokenizer/image_prompt.hpp>
 #include <smolvlm/tokenizer/stream_decoder.hpp>
+#include <smolvlm/tokenizer/video_prompt.hpp>
 
 #include "support/sha256.hpp"
 #include "tokenizer/support.hpp"
@@ -156,5 +157,40 @@ TEST_CASE("golden: conversations become the prompts and ids that transformers ma
         CHECK(sha256_of_ids(string_ids) == c.at("string_ids_sha256").get<std::string>());
         if (c.contains("expanded")) CHECK(expanded == c.at("expanded").get<std::string>());
         if (c.contains("ids")) CHECK(ids == c.at("ids").get<Ids>());
+    }
+}
+
+TEST_CASE("golden: the frames that are read of a video are transformers', and so are the numbers in words") {
+    const Json golden = golden_json("videos.json");
+    REQUIRE(golden.at("sampling").size() >= 600);
+    for (const Json& c : golden.at("sampling")) {
+        const Json& of = c.at("case");
+        CAPTURE(of.dump());
+        const std::vector<Index> frames = sample_frames(of.at(0).get<Index>(), of.at(1).get<double>(),
+                                                        {of.at(2).get<double>(), of.at(3).get<Index>(), 0});
+        CHECK(frames.size() == c.at("count").get<std::size_t>());
+        if (c.contains("frames"))
+            CHECK(frames == c.at("frames").get<std::vector<Index>>());
+        else
+            CHECK(sha256_of_ids(Ids(frames.begin(), frames.end())) == c.at("sha256").get<std::string>());
+    }
+    std::string words;
+    for (Index n = 0; n < golden.at("numbers_in_words").get<Index>(); ++n)
+        words += (n > 0 ? "\n" : "") + number_in_words(n);
+    CHECK(sha256(words) == golden.at("numbers_sha256").get<std::string>());
+}
+
+TEST_CASE("golden: a video and a question become the prompt that transformers makes of them") {
+    const Json golden = golden_json("videos.json").at("prompts");
+    REQUIRE(golden.size() >= 5);
+    for (const Json& c : golden) {
+        const Json& of = c.at("case");
+        const std::vector<std::string> files(of.at(0).get<std::size_t>(), "frame.png");
+        std::vector<ContentPart> parts =
+            video_parts(files, of.at(1).get<double>(), {of.at(2).get<double>(), of.at(3).get<Index>(), 0});
+        parts.push_back({ContentPart::text, "What happens?"});
+        const Conversation chat{{"user", parts}};
+        const std::vector<ImageLayout> frames(pictures_of(chat).size());
+        CHECK(expand_image_tokens(ChatTemplate::smolvlm().render(chat), frames, 1) == c.at("text").get<std::string>());
     }
 }

@@ -384,7 +384,11 @@ TEST_CASE("Wrong lines are refused when the file is opened: line, field, found, 
     CHECK(refusal(R"({"messages": [{"role": "user", "content": 3}]})") ==
           ": message 1: \"content\" is the number 3, expected an array");
     CHECK(refusal(R"({"messages": [{"role": "user", "content": [{"type": "sound"}]}]})") ==
-          ": message 1, item 1: \"type\" is \"sound\", expected \"text\" or \"image\"");
+          ": message 1, item 1: \"type\" is \"sound\", expected \"text\", \"image\" or \"video\"");
+    CHECK(refusal(R"({"messages": [{"role": "user", "content": [{"type": "video", "path": "a", "fps": 0}]}]})") ==
+          ": message 1, item 1: \"fps\" is 0, expected the pictures a second, 0.001 to 1000");
+    CHECK(refusal(R"({"messages": [{"role": "user", "content": [{"type": "video", "path": "no"}]}]})")
+              .starts_with(": video " + dir.path().string() + "/no: No such file"));
     CHECK(refusal(R"({"messages": [{"role": "user", "content": [{"type": "image"}]}]})").find("\"path\" is missing") !=
           std::string::npos);
     const std::string missing =
@@ -393,6 +397,36 @@ TEST_CASE("Wrong lines are refused when the file is opened: line, field, found, 
           std::string::npos);
     CHECK(testing::error_of([&] { ChatFile::open(dir.write("blank.jsonl", " \n\n")); }).find("has no lines") !=
           std::string::npos);
+}
+
+TEST_CASE("A video is a folder of frames, none of them cut; a data set may cap how many are read") {
+    const testing::TempDir dir;
+    std::filesystem::create_directory(dir.path() / "clip");
+    for (int i = 0; i < 10; ++i) dir.write(join("clip/", 600 + 10 * i, "x400.png"), "");
+    const std::string path = dir.write(
+        "a.jsonl", R"({"messages": [{"role": "user", "content": [{"type": "video", "path": "clip", "fps": 2},)"
+                   R"({"type": "text", "text": "What happens?"}]}, {"role": "assistant", "content": "Nothing."}]})");
+    const auto widths = [&](Index max_frames) {
+        VideoRule rule = learned().video;
+        rule.max_frames = max_frames;
+        const Sample sample = chat_files(picture)(path, rule)->sample(0);
+        Random random;
+        ExampleOptions options;
+        options.random_tiles = true;
+        const Example example = make_example(learned(), sample.chat, sample.pictures, options, random);
+        CHECK(learned_text(learned(), example) == " Nothing.<end_of_utterance>");
+        CHECK(std::ranges::count(example.ids, *learned().tokenizer.id_of("<image>")) ==
+              std::ssize(sample.pictures) * learned().image_seq_len);
+        std::vector<Index> found;
+        for (std::size_t i = 0; i < sample.pictures.size(); ++i) {
+            CHECK(example.images[i].frames() == 1);
+            found.push_back(sample.pictures[i].width());
+        }
+        return found;
+    };
+    CHECK(widths(64) == std::vector<Index>{600, 620, 640, 660, 690});
+    CHECK(widths(2) == std::vector<Index>{620, 680});  // a long one for so few: its ends are left out
+    CHECK(widths(1) == std::vector<Index>{620});
 }
 
 TEST_CASE("Pictures that cannot be read and samples without anything to learn are named by file and line") {

@@ -413,6 +413,7 @@ TEST_CASE("Configurations: unknown keys, wrong types, limits and missing parts a
     CHECK(contains(refusal("freeze", "lm_head"), "\"freeze\" is the string \"lm_head\", expected an array"));
     CHECK(contains(refusal("data", {{{"path", "x"}, {"wieght", 2}}}), "\"wieght\" is no key of a data set"));
     CHECK(contains(refusal("data", {{{"path", "x"}, {"weight", -2}}}), "\"weight\" is -2, expected a positive number"));
+    CHECK(contains(refusal("data", {{{"path", "x"}, {"max_frames", -1}}}), "\"max_frames\" is -1"));
     CHECK(contains(refusal("init", "x"), "\"model\" and \"init\" are both given"));
     CHECK(contains(refusal("output", ""), "\"output\" is missing"));
     CHECK(contains(refusal("data", nullptr), "\"data\" is missing"));

@@ -220,4 +220,19 @@ inline ImageProcessorConfig parse_image_processor_config(const Json& json, const
     return config;
 }
 
+/// How videos are read, from the same objects or those of a video processor. "size" wins over "video_size", as in
+/// transformers, so that with the files of SmolVLM2 a frame passes through 2048 pixels on its way to one tile.
+inline VideoRule parse_video_rule(const Json& json, const std::string& file) {
+    const detail::ConfigReader reader{json, file}, sampling = reader.object("video_sampling");
+    constexpr Index most = 1 << 16;
+    VideoRule rule;
+    rule.fps = sampling.positive("fps", reader.positive("fps", rule.fps));
+    rule.max_frames = sampling.integer("max_frames", reader.integer("num_frames", rule.max_frames, 1, most), 1, most);
+    constexpr Index class_default = 4 * 364;
+    if (find(sampling.json, "video_size", sampling.where))
+        rule.longest_edge = detail::read_longest_edge(sampling, "video_size", class_default);
+    if (find(json, "size", file)) rule.longest_edge = detail::read_longest_edge(reader, "size", class_default);
+    return rule;
+}
+
 }  // namespace smolvlm

@@ -91,6 +91,13 @@ inline Processor read_processor(const std::string& folder, Index tokens_per_imag
     if (!has_images) return result;
     result.image = nested ? parse_image_processor_config(processor["image_processor"], path + ": image_processor")
                           : parse_image_processor_config(detail::read_json_file(image_path), image_path);
+    const std::string video_path = folder + "/video_preprocessor_config.json";
+    if (find(processor, "video_processor", path))
+        result.video = parse_video_rule(processor["video_processor"], path + ": video_processor");
+    else if (const auto video = detail::read_json_if_there(video_path))
+        result.video = parse_video_rule(*video, video_path);
+    else if (!nested)
+        result.video = parse_video_rule(detail::read_json_file(image_path), image_path);
     constexpr Index class_default = 169;
     result.image_seq_len = detail::ConfigReader{processor, path}.integer(
         "image_seq_len", tokens_per_image > 0 ? tokens_per_image : class_default, 1, 1 << 16);

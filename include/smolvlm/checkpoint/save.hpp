@@ -137,7 +137,8 @@ void save(B& be, const SmolVLM<B>& model, const GenerationConfig& generation, co
     else if (!options.copy_from.empty())
         for (const char* name : {"tokenizer.json", "tokenizer_config.json", "special_tokens_map.json",
                                  "added_tokens.json", "vocab.json", "merges.txt", "chat_template.json",
-                                 "chat_template.jinja", "preprocessor_config.json", "processor_config.json"})
+                                 "chat_template.jinja", "preprocessor_config.json", "processor_config.json",
+                                 "video_preprocessor_config.json"})
             if (const std::string from = options.copy_from + '/' + name; detail::file_exists(from))
                 folder.copy(name, from);
 

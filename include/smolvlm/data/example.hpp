@@ -46,7 +46,7 @@ inline LabelledText labelled_text(const Processor& processor, const Conversation
         const std::string rendered = processor.chat_template.render(so_far, false);
         std::size_t body = 0;
         for (const ContentPart& part : chat[m].content)
-            body += part.kind == ContentPart::image ? std::string_view("<image>").size() : part.value.size();
+            body += part.is_picture() ? std::string_view("<image>").size() : part.value.size();
         const std::size_t end = rendered.size() - turn_end.size() - 1;  // the body ends here, then turn_end and \n
         std::string_view header = std::string_view(rendered).substr(before.size(), end - body - before.size());
         const bool own_space =
@@ -74,7 +74,7 @@ inline LabelledText labelled_text(const Processor& processor, const Conversation
     return out;
 }
 
-/// pictures: one for each image part, in order. random: decides random tile counts, if those are asked for.
+/// pictures: one for each image or frame, in order. random: decides random tile counts, if those are asked for.
 /// texts: what stands for each of them (SampleSource); empty: image_text of its tiles.
 /// Throws ValueError when there is nothing to learn: all labels are masked.
 inline Example make_example(const Processor& processor, Conversation chat, std::span<const Image> pictures,
@@ -88,11 +88,16 @@ inline Example make_example(const Processor& processor, Conversation chat, std::
     Example example;
     SMOLVLM_CHECK(texts.empty() || texts.size() == pictures.size(), ValueError, "the sample has ", pictures.size(),
                   " picture(s) and ", texts.size(), " texts for them");
+    const std::vector<ContentPart> places = pictures_of(chat);
+    SMOLVLM_CHECK(places.size() == pictures.size(), ValueError, "the sample has ", places.size(),
+                  " places for pictures and ", pictures.size(), " pictures");
     std::vector<std::string> written(texts.begin(), texts.end());
-    for (const Image& picture : pictures) {
+    for (std::size_t i = 0; i < pictures.size(); ++i) {
+        const ContentPart::Kind kind = places[i].kind;
         example.images.push_back(
-            options.random_tiles ? process_image_with_random_tiles(picture, processor.image, random, options.threads)
-                                 : process_image(picture, processor.image, options.tiles, options.threads));
+            options.random_tiles && kind == ContentPart::image
+                ? process_image_with_random_tiles(pictures[i], processor.image, random, options.threads)
+                : process_image(pictures[i], processor.image, processor.tiles_of(kind, options.tiles), options.threads));
         const ImageLayout layout{example.images.back().rows, example.images.back().cols};
         if (texts.empty()) written.push_back(image_text(layout, processor.image_seq_len, processor.token_names));
     }

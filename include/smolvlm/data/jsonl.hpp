@@ -14,9 +14,11 @@ using PictureLoader = std::function<Image(const std::string& path)>;
 
 class ChatFile : public SampleSource {
 public:
-    /// Picture paths count from the file's own folder. Throws FormatError naming line, field, found and expected.
-    static std::shared_ptr<const ChatFile> open(const std::string& path, PictureLoader load_picture = {}) {
-        ChatFile file(MappedFile::open(path), std::move(load_picture));
+    /// Picture paths count from the file's own folder. videos: which of their frames are read. Throws FormatError naming
+    /// line, field, found and expected.
+    static std::shared_ptr<const ChatFile> open(const std::string& path, PictureLoader load_picture = {},
+                                                const VideoRule& videos = {}) {
+        ChatFile file(MappedFile::open(path), std::move(load_picture), videos);
         const std::string_view text = file.text();
         Index line = 1;
         for (std::size_t begin = 0; begin < text.size(); ++line) {
@@ -36,20 +38,22 @@ public:
         return join(file_->path(), ": line ", lines_[static_cast<std::size_t>(i)].number);
     }
 
-    /// Sample i; the values of its image parts are paths that can be opened.
+    /// Sample i; the values of its images and frames are paths that can be opened.
     Conversation chat(Index i) const {
         const Line& line = lines_[static_cast<std::size_t>(i)];
         Conversation chat = parse_chat(parse_json(text().substr(line.begin, line.length), where(i)), where(i));
         for (Message& message : chat)
             for (ContentPart& part : message.content)
-                if (part.kind == ContentPart::image && !part.value.starts_with('/')) part.value = folder_ + part.value;
-        return chat;
+                if (part.kind != ContentPart::text && !part.value.starts_with('/')) part.value = folder_ + part.value;
+        try {
+            return with_frames(std::move(chat), videos_);
+        } catch (const ValueError& error) {
+            fail<ValueError>(where(i), ": ", error.what());
+        }
     }
     Sample sample(Index i) const override {
         Sample sample{chat(i), {}};
-        for (const Message& message : sample.chat)
-            for (const ContentPart& part : message.content)
-                if (part.kind == ContentPart::image) sample.pictures.push_back(load_picture_(part.value));
+        for (const ContentPart& part : pictures_of(sample.chat)) sample.pictures.push_back(load_picture_(part.value));
         return sample;
     }
 
@@ -59,8 +63,8 @@ private:
         Index number;
     };
 
-    ChatFile(std::shared_ptr<const MappedFile> file, PictureLoader load_picture)
-        : file_(std::move(file)), load_picture_(std::move(load_picture)) {
+    ChatFile(std::shared_ptr<const MappedFile> file, PictureLoader load_picture, const VideoRule& videos)
+        : file_(std::move(file)), load_picture_(std::move(load_picture)), videos_(videos) {
         folder_ = file_->path().substr(0, file_->path().rfind('/') + 1);
     }
     std::string_view text() const {
@@ -69,20 +73,23 @@ private:
     void check_pictures(const Conversation& chat, Index i) const {
         for (std::size_t m = 0; m < chat.size(); ++m)
             for (const ContentPart& part : chat[m].content)
-                SMOLVLM_CHECK(part.kind != ContentPart::image || ::access(part.value.c_str(), R_OK) == 0, ValueError,
+                SMOLVLM_CHECK(!part.is_picture() || ::access(part.value.c_str(), R_OK) == 0, ValueError,
                               where(i), ": message ", m + 1, ": the picture ", part.value,
                               " cannot be opened: ", std::strerror(errno));
     }
 
     std::shared_ptr<const MappedFile> file_;
     PictureLoader load_picture_;
+    VideoRule videos_;
     std::string folder_;
     std::vector<Line> lines_;
 };
 
 /// Every source is a file of conversations.
 inline SourceOpener chat_files(PictureLoader load_picture) {
-    return [load_picture](const std::string& path) { return ChatFile::open(path, load_picture); };
+    return [load_picture](const std::string& path, const VideoRule& videos) {
+        return ChatFile::open(path, load_picture, videos);
+    };
 }
 
 }  // namespace smolvlm

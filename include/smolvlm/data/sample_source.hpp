@@ -13,13 +13,13 @@
 #include <vector>
 
 #include <smolvlm/image/image.hpp>
-#include <smolvlm/tokenizer/conversation.hpp>
+#include <smolvlm/tokenizer/video_prompt.hpp>
 
 namespace smolvlm {
 
 struct Sample {
     Conversation chat;
-    std::vector<Image> pictures;  // one for each image part, in order
+    std::vector<Image> pictures;  // one for each image or frame, in order
     /// What stands for them in the text, one for each; empty: image_text of their tiles, as in every SmolVLM.
     /// Experiments with other prompts write their own, with as many `<image>`.
     std::vector<std::string> picture_texts = {};
@@ -35,7 +35,7 @@ struct SampleSource {
     virtual std::string where(Index i) const = 0;
 };
 
-/// Opens what a configuration names as data.
-using SourceOpener = std::function<std::shared_ptr<const SampleSource>(const std::string& path)>;
+/// Opens what a configuration names as data, whose videos are read by that rule.
+using SourceOpener = std::function<std::shared_ptr<const SampleSource>(const std::string& path, const VideoRule& videos)>;
 
 }  // namespace smolvlm

@@ -32,8 +32,9 @@ struct ChatTemplate {
     /// Throws ValueError when the program is none of the known ones; `where` (a file and key) begins the message.
     static ChatTemplate from_jinja(std::string_view program, std::string_view where);
 
-    /// The prompt; with `generation_prompt` it ends where the assistant's answer begins. An image becomes `<image>`.
-    /// Throws ValueError for a message without content, and for an image in a ChatML conversation.
+    /// The prompt; with `generation_prompt` it ends where the assistant's answer begins. An image or frame becomes
+    /// `<image>`. Throws ValueError for a message without content, for a video (video_prompt.hpp makes frames of it), and
+    /// for an image in a ChatML conversation.
     std::string render(const Conversation& conversation, bool generation_prompt = true) const {
         return style == Style::smolvlm ? render_smolvlm(conversation, generation_prompt)
                                        : render_chatml(conversation, generation_prompt);
@@ -68,8 +69,11 @@ inline std::string ChatTemplate::render_smolvlm(const Conversation& conversation
         SMOLVLM_CHECK(!message.content.empty(), ValueError, "chat: message ", i + 1, " of ", conversation.size(),
                       " (role '", message.role, "') has no content, expected at least one text or image");
         prompt += capitalize(message.role) + (message.content.front().kind == ContentPart::image ? ":" : ": ");
-        for (const ContentPart& part : message.content)
-            prompt += part.kind == ContentPart::image ? "<image>" : part.value;
+        for (const ContentPart& part : message.content) {
+            SMOLVLM_CHECK(part.kind != ContentPart::video, ValueError, "chat: message ", i + 1, " of ",
+                          conversation.size(), " holds the video '", part.value, "'; with_frames makes pictures of it");
+            prompt += part.is_picture() ? "<image>" : part.value;
+        }
         prompt += turn_end + '\n';
     }
     if (generation_prompt) prompt += "Assistant:";

@@ -9,8 +9,12 @@
 namespace smolvlm {
 
 struct ContentPart {
-    enum Kind { text, image } kind = text;
+    enum Kind { text, image, video, frame } kind = text;
     std::string value;  // the text itself; of an image its file, or whatever name the caller knows it by
+    double fps = 1;     // of a video: pictures a second in its folder
+
+    /// A picture, which `<image>` stands for: an image, or a frame of a video, which is never cut into tiles.
+    bool is_picture() const { return kind == image || kind == frame; }
 };
 
 struct Message {
@@ -27,5 +31,14 @@ struct Message {
 };
 
 using Conversation = std::vector<Message>;
+
+/// Its images and frames, in order.
+inline std::vector<ContentPart> pictures_of(const Conversation& conversation) {
+    std::vector<ContentPart> pictures;
+    for (const Message& message : conversation)
+        for (const ContentPart& part : message.content)
+            if (part.is_picture()) pictures.push_back(part);
+    return pictures;
+}
 
 }  // namespace smolvlm

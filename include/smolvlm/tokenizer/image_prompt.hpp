@@ -86,22 +86,23 @@ inline constexpr std::string_view training_system_message =
     "You are a helpful language and vision assistant. You are able to understand the visual content that the user "
     "provides, and assist the user with a variety of tasks using natural language.";
 
-/// The conversation with these texts put in, as parts of their own; unchanged where it has no images.
+/// The conversation with these texts put in, as parts of their own; unchanged where it has no images. A video begins with
+/// a text of its own, so it gets no intro.
 inline Conversation with_media_text(Conversation conversation, const MediaText& media) {
-    const auto is_image = [](const ContentPart& part) { return part.kind == ContentPart::image; };
     Message* last_message = nullptr;
     std::size_t last_part = 0;
     for (Message& message : conversation)
         for (std::size_t i = 0; i < message.content.size(); ++i)
-            if (is_image(message.content[i])) last_message = &message, last_part = i;
+            if (message.content[i].is_picture()) last_message = &message, last_part = i;
     if (!last_message) return conversation;
 
     auto& parts = last_message->content;
+    if (parts[last_part].kind == ContentPart::frame && last_part + 1 < parts.size()) ++last_part;  // the video's own end
     if (!media.outro.empty())
         parts.insert(parts.begin() + static_cast<std::ptrdiff_t>(last_part) + 1, {ContentPart::text, media.outro});
     for (Message& message : conversation) {
         if (message.role == "system") continue;
-        if (!media.intro.empty() && !message.content.empty() && is_image(message.content.front()))
+        if (!media.intro.empty() && !message.content.empty() && message.content.front().kind == ContentPart::image)
             message.content.insert(message.content.begin(), {ContentPart::text, media.intro});
         break;
     }

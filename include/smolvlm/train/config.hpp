@@ -14,10 +14,11 @@
 
 namespace smolvlm {
 
-/// A file of training data, and its share among several.
+/// A file of training data, its share among several, and how much is read of a video in it.
 struct DataSource {
     std::string path;
     double weight = 1;
+    Index max_frames = 0;  // 0: the checkpoint's
 };
 
 /// The numbers a key may take.
@@ -62,8 +63,9 @@ struct TrainConfig {
           "folder with config.json and the tokenizer and processor files; weights are drawn at random");
         f("output", self.output, "folder of the run: checkpoints, metrics.jsonl, curves.svg");
         f("data", self.data,
-          "a .jsonl file, or a list of {\"path\", \"weight\"}; each line is {\"messages\": [...]} as in a "
-          "--chat file, picture paths count from the file's folder; samples are drawn by weight");
+          "a .jsonl file, or a list of {\"path\", \"weight\", \"max_frames\"}; each line is {\"messages\": [...]} as "
+          "in a --chat file, picture paths count from the file's folder; samples are drawn by weight; of a video at most "
+          "max_frames are read");
         f("eval_data", self.eval_data, "a .jsonl file that is never trained on; empty: none");
 
         f.section("Batches");

@@ -65,10 +65,14 @@ private:
                     member.push_back({item.get<std::string>(), 1});
                     continue;
                 }
-                member.push_back({get<std::string>(item, "path", where), get_or<double>(item, "weight", where, 1.0)});
+                member.push_back({get<std::string>(item, "path", where), get_or<double>(item, "weight", where, 1.0),
+                                  get_or<Index>(item, "max_frames", where, 0)});
                 for (const auto& [name, part] : item.items())
-                    SMOLVLM_CHECK(name == "path" || name == "weight", FormatError, where, ": ", in_quotes(name),
-                                  " is no key of a data set; expected \"path\" and \"weight\"");
+                    SMOLVLM_CHECK(name == "path" || name == "weight" || name == "max_frames", FormatError, where, ": ",
+                                  in_quotes(name),
+                                  " is no key of a data set; expected \"path\", \"weight\" and \"max_frames\"");
+                SMOLVLM_CHECK(member.back().max_frames >= 0, FormatError, where, ": \"max_frames\" is ",
+                              member.back().max_frames, ", expected the most frames of a video, or 0: the checkpoint's");
                 SMOLVLM_CHECK(member.back().weight > 0 && std::isfinite(member.back().weight), FormatError, where,
                               ": \"weight\" is ", member.back().weight, ", expected a positive number");
             }
@@ -90,7 +94,7 @@ struct ConfigWriter {
     void operator()(const char* key, const auto& member, auto&&...) { json[key] = member; }
     void operator()(const char* key, const std::vector<DataSource>& sources, const char*) {
         for (const DataSource& source : sources)
-            json[key].push_back({{"path", source.path}, {"weight", source.weight}});
+            json[key].push_back({{"path", source.path}, {"weight", source.weight}, {"max_frames", source.max_frames}});
     }
 };
 

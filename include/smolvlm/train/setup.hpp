@@ -24,7 +24,9 @@ inline BatchStream make_stream(const TrainConfig& config, const std::vector<Data
     BatchStream::Sources opened;
     std::vector<double> weights;
     for (const DataSource& source : sources) {
-        opened.push_back(open(config.path(source.path)));
+        VideoRule videos = checkpoint.processor.video;
+        if (source.max_frames > 0) videos.max_frames = source.max_frames;
+        opened.push_back(open(config.path(source.path), videos));
         weights.push_back(source.weight);
     }
     const Index context = checkpoint.config.text.max_position_embeddings;
