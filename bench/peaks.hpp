@@ -64,7 +64,8 @@ struct MultiplyAddBytes {
     SMOLVLM_INLINE static void run(Index repeats, std::int32_t* out) {
         constexpr int sums = Dots::bytes == 64 ? 20 : 8;
         typename Dots::Ints x[std::size_t{sums}];
-        typename Dots::Operand w, four;
+        typename Dots::Operand w;
+        typename Dots::Activations four;
         cpu::detail::Raw<std::uint32_t, Dots::L> bytes;
         cpu::detail::broadcast(out, bytes);
         Dots::weights(bytes, w);

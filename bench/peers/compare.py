@@ -7,7 +7,8 @@ First the answers: in float32 every logit of one picture and a few words is comp
 and Kullback-Leibler divergence of the logits); each peer checks its own. Then, `rounds` times, one after the other:
 bench_vision_prefill_decode and the peers of that precision, each on one vision tile, a 1200-token prefill and decoding
 after it. Prints Markdown tables of medians, their spread, ratios, and how much of the machine's own measured peak the
-library reaches; with --out also as JSON. DIR: make_random_models.py --size 256M. Nothing else should run meanwhile.
+library reaches; with --out also as JSON and as bars (SVG). DIR: make_random_models.py --size 256M. Nothing else should
+run meanwhile.
 """
 import argparse
 import json
@@ -87,13 +88,41 @@ def accuracy(args, dtype, folder):
             "logits_kl": float((p.exp() * (p - q)).sum(-1).mean()), "same_best_token": float(same)}
 
 
-def figure(rounds, key):
+def figure_of(rounds, key):
     values = [r[key] for r in rounds if key in r]
     return (statistics.median(values), min(values), max(values)) if values else None
 
 
 def cell(x):
     return f"{x[0]:.3g} ({x[1]:.3g} to {x[2]:.3g})" if x else "not timed"
+
+
+def draw(us, them, path):
+    """Bars of seconds, ours and each peer's below it."""
+    import matplotlib
+
+    matplotlib.use("svg")
+    import matplotlib.pyplot as plot
+
+    matplotlib.rcParams.update({"font.size": 9, "svg.fonttype": "none", "axes.spines.top": False, "axes.spines.right": False})
+    figure, axes = plot.subplots(1, 3, figsize=(10, 3.4), sharey=True, layout="constrained")
+    bars = []  # label, rounds, colour
+    for dtype, rounds in us.items():
+        bars.append((f"this library, {dtype}", rounds, "#1f5fa8"))
+        bars += [(name if dtype in name.lower() else f"{name} {dtype}", found, "#d1662b")
+                 for (of, name), found in them.items() if of == dtype]
+    titles = ("one tile, s", "prefill of 1200 tokens, s", "a token after 1200, ms")
+    for axis, (key, _, rate), title in zip(axes, ROWS, titles):
+        for row, (label, rounds, colour) in enumerate(bars):
+            if (value := figure_of(rounds, key)) is not None:
+                value = 1e3 / value[0] if rate else value[0]
+                axis.barh(row, value, color=colour)
+                axis.text(value, row, f" {value:.3g}", va="center")
+        axis.set_title(title)
+        axis.margins(x=0.2)
+    axes[0].set_yticks(range(len(bars)), [label for label, _, _ in bars])
+    axes[0].invert_yaxis()
+    figure.savefig(path)
 
 
 def main():
@@ -123,7 +152,7 @@ def main():
     print("| precision | | this library | of the machine's float32 peak | peer | | times as fast |\n|---|---|---|---|---|---|---|")
     for (dtype, name), rounds in them.items():
         for n, (key, label, more_is_better) in enumerate(ROWS):
-            a, b = figure(us[dtype], key), figure(rounds, key)
+            a, b = figure_of(us[dtype], key), figure_of(rounds, key)
             ratio = "" if b is None else f"{a[0] / b[0] if more_is_better else b[0] / a[0]:.2f}"
             peak = statistics.median(r["of_peak"][n] for r in us[dtype])
             of = "multiply-adds" if n < 2 else "memory reads"
@@ -137,6 +166,7 @@ def main():
         peers = {f"{d}: {name}": rounds for (d, name), rounds in them.items()}
         (args.out / "compare.json").write_text(
             json.dumps({"processor": processor(), "library": us, "peers": peers, "accuracy": exact}, indent=1))
+        draw(us, them, args.out / "compare.svg")
 
 
 if __name__ == "__main__":

@@ -100,6 +100,28 @@ TEST_CASE("cpu integers: Q8_0 and Q4_0 products of whole numbers are exact on ev
             }
 }
 
+TEST_CASE("cpu integers: the largest weights times the largest activations overflow nowhere") {
+    for (DType dtype : {DType::q8_0, DType::q4_0})
+        for (int byte : {0x00, 0x7f, 0x80, 0x81, 0xff, 0x0f, 0xf0})
+            for (int sign : {1, -1}) {
+                const HostTensor<double> x({3, 64}, std::vector<double>(3 * 64, 127.0 * sign));
+                const HostTensor<double> row({1, 64}, std::vector<double>(64, 127.0 * sign));
+                HostWeight w = blocks_of(dtype, 50, 64, 1);
+                for (Index b = 0, size = info(dtype).block_bytes; b < 50 * 2; ++b)
+                    std::fill_n(w.storage.data() + b * size + 2, size - 2, static_cast<std::byte>(byte));
+                const auto expected = Ref<double>().linear(x, w, {});
+                for (CpuPath path : integer_paths()) {
+                    CAPTURE(join(dtype));
+                    CAPTURE(join(path));
+                    CAPTURE(byte);
+                    Cpu<float> be(1, path, Precision::native);
+                    const auto packed = be.make_weight(w);
+                    check_close(be.linear(as<float>(x), packed, {}), expected, 0);
+                    check_close(be.linear(as<float>(row), packed, {}), Ref<double>().linear(row, w, {}), 0);
+                }
+            }
+}
+
 TEST_CASE("cpu integers: elsewhere a product is off by the rounding of its operands and no more") {
     constexpr Index N = 6, M = 60, K = 352;
     const auto x = random_tensor({N, K}, 5);

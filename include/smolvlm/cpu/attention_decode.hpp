@@ -19,35 +19,33 @@ namespace attention_detail {
 inline constexpr Index decode_rows = 4;      // new tokens of a segment that count as few
 inline constexpr Index decode_stretch = 64;  // keys a task takes: no function of the threads, as results must not be
 
-/// One query row and the keys k, v [count, stride ld]: result = {m, l, o[K]}.
+/// One query row and the keys k, v [count, stride ld]: result = {m, l, o[K]}. first: of the query rows with these keys, so
+/// that memory has to be asked for what comes next.
 template <class T>
 struct Stretch {
     template <int Bytes>
-    SMOLVLM_INLINE static void run(const T* q, const T* k, const T* v, Index ld, Index K, Index count, T* scores,
-                                   T* result) {
-        constexpr Index L = lanes<T, Bytes>;
+    SMOLVLM_INLINE static void run(const T* q, const T* k, const T* v, Index ld, Index K, Index count, bool first,
+                                   T* scores, T* result) {
+        constexpr Index L = lanes<T, Bytes>, at_once = 4;
         using V = Vec<T, lanes<T, Bytes>>;
         const Index whole = K / L * L;
-        T m = -std::numeric_limits<T>::infinity();
         const T scale = T(1) / std::sqrt(static_cast<T>(K));
-        for (Index j = 0; j < count; ++j) {
-            const T* const key = k + j * ld;
-            // Rows lie apart: ask for what comes next.
-            for (Index d = 0; d < K; d += 64 / static_cast<Index>(sizeof(T))) {
-                __builtin_prefetch(key + 8 * ld + d);
-                __builtin_prefetch(v + j * ld + d);
-            }
-            V products = V::zero();
-            for (Index d = 0; d < whole; d += L) products.add_product(V::load(q + d), V::load(key + d));
-            T s = sum(products);
-            for (Index d = whole; d < K; ++d) s += q[d] * key[d];
-            scores[j] = s * scale;
-            m = std::max(m, scores[j]);
+        Index j = 0;
+        for (; j + at_once <= count; j += at_once) {
+            if (first)
+                for (Index i = 0; i < at_once; ++i)
+                    for (Index d = 0; d < K; d += 64 / static_cast<Index>(sizeof(T))) {
+                        __builtin_prefetch(k + (j + i + decode_stretch) * ld + d, 0, 2);
+                        __builtin_prefetch(v + (j + i + decode_stretch) * ld + d, 0, 2);
+                    }
+            score<V, at_once>(q, k + j * ld, ld, K, scale, scores + j);
         }
+        for (; j < count; ++j) score<V, 1>(q, k + j * ld, ld, K, scale, scores + j);
+        T m = -std::numeric_limits<T>::infinity();
+        for (Index i = 0; i < count; ++i) m = std::max(m, scores[i]);
         V total = V::zero();
         T l = 0;
-        Index j = 0;
-        for (; j + L <= count; j += L) {
+        for (j = 0; j + L <= count; j += L) {
             const V e = exp<true>(V::load(scores + j) - m);
             e.store(scores + j);
             total = total + e;
@@ -60,8 +58,9 @@ struct Stretch {
         result[0] = m;
         result[1] = l + sum(total);
         T* const o = result + 2;
+        constexpr int wide = Bytes == 64 ? 4 : 8;  // 64 floats in registers
         Index d = 0;
-        for (; d + 4 * L <= whole; d += 4 * L) weighted_sum<V, 4>(scores, v + d, ld, count, o + d);
+        for (; d + wide * L <= whole; d += wide * L) weighted_sum<V, wide>(scores, v + d, ld, count, o + d);
         for (; d < whole; d += L) weighted_sum<V, 1>(scores, v + d, ld, count, o + d);
         for (; d < K; ++d) {
             o[d] = 0;
@@ -69,17 +68,37 @@ struct Stretch {
         }
     }
 
+    /// scores[r] = scale q . k[r] for R keys side by side: one sum alone would wait for its additions.
+    template <class V, int R>
+    SMOLVLM_INLINE static void score(const T* q, const T* k, Index ld, Index K, T scale, T* scores) {
+        const Index whole = K / V::lanes * V::lanes;
+        V products[std::size_t{R}];
+#pragma GCC unroll 4
+        for (int r = 0; r < R; ++r) products[r] = V::zero();
+        for (Index d = 0; d < whole; d += V::lanes) {
+            const V x = V::load(q + d);
+#pragma GCC unroll 4
+            for (int r = 0; r < R; ++r) products[r].add_product(x, V::load(k + r * ld + d));
+        }
+#pragma GCC unroll 4
+        for (int r = 0; r < R; ++r) {
+            T s = sum(products[r]);
+            for (Index d = whole; d < K; ++d) s += q[d] * k[r * ld + d];
+            scores[r] = s * scale;
+        }
+    }
+
     template <class V, int C>
     SMOLVLM_INLINE static void weighted_sum(const T* weights, const T* v, Index ld, Index count, T* o) {
         V sums[std::size_t{C}];
-#pragma GCC unroll 4
+#pragma GCC unroll 8
         for (int c = 0; c < C; ++c) sums[c] = V::zero();
         for (Index j = 0; j < count; ++j) {
             const T weight = weights[j];
-#pragma GCC unroll 4
+#pragma GCC unroll 8
             for (int c = 0; c < C; ++c) sums[c].add_product(weight, V::load(v + j * ld + c * V::lanes));
         }
-#pragma GCC unroll 4
+#pragma GCC unroll 8
         for (int c = 0; c < C; ++c) sums[c].store(o + c * V::lanes);
     }
 };
@@ -99,7 +118,8 @@ void attention_few(In<T> q, In<T> k, In<T> v, Heads heads, const Segments& segme
             for (Index h = g * shared; h < (g + 1) * shared; ++h) {
                 const Index count = std::clamp<Index>(segments.visible(segment, t) - j0, 0, decode_stretch);
                 const T* const query = q.data() + ((segment.q0 + t) * H + h) * K;
-                dispatch<Stretch<T>>(path, query, k.data() + row, v.data() + row, ld, K, count, scores,
+                dispatch<Stretch<T>>(path, query, k.data() + row, v.data() + row, ld, K, count,
+                                     t == 0 && h == g * shared, scores,
                                      results + ((t * H + h) * stretches + stretch) * size);
             }
     });

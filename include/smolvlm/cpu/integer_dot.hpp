@@ -3,11 +3,13 @@
 ///
 ///     sums[i] += w[4 i] x[0] + w[4 i + 1] x[1] + w[4 i + 2] x[2] + w[4 i + 3] x[3]       w: 0..255, x: -127..127
 ///
-/// Exact in every form: one instruction where the processor has it (vpdpbusd), else products of 16-bit halves
-/// (vpmaddwd), else plain vector arithmetic. (The byte form of the latter, vpmaddubsw, saturates: 255 * 127 * 2 is no
-/// 16-bit number.) The instructions are written in assembler because GCC 12 keeps no accumulator of the intrinsic in
-/// a register when all start from the same constant; Clang takes no 64-byte operand in a function whose target it
-/// learns of only by inlining, and gets the plain form.
+/// Exact in every form: one instruction where the processor has it (vpdpbusd), else products of bytes to 16-bit numbers
+/// (vpmaddubsw), else products of 16-bit halves (vpmaddwd), else plain vector arithmetic. The instructions are written in
+/// assembler because GCC 12 keeps no accumulator of the intrinsic in a register when all start from the same constant;
+/// Clang takes no 64-byte operand in a function whose target it learns of only by inlining, and gets the plain form.
+///
+/// Dots::centred: weights of 8 bits count as w - 128, so that sums need no correction for it. Weights 0..15 are Nibbles,
+/// and those of one block (eight groups) may have sums of their own, which then join the others.
 
 #include <cstdint>
 
@@ -36,18 +38,22 @@ SMOLVLM_INLINE void broadcast(const void* from, Ints& lanes) {
 template <int Bytes>
 struct WordDots {
     static constexpr int bytes = Bytes, L = lanes<std::int32_t, Bytes>;
-    static constexpr bool one_instruction = false;
+    static constexpr bool one_instruction = false, centred = false;
     using Ints = detail::Raw<std::int32_t, L>;
     using Shorts = detail::Raw<std::int16_t, 2 * L>;
     struct Operand {
         Shorts even, odd;
     };
+    using Activations = Operand;
+    using Nibbles = Operand;
+    using NibbleSums = Ints;
 
     /// From L groups of four unsigned bytes.
     SMOLVLM_INLINE static void weights(const detail::Raw<std::uint32_t, L>& w, Operand& out) {
         detail::reinterpret(w & 0x00ff00ffu, out.even);
         detail::reinterpret((w >> 8) & 0x00ff00ffu, out.odd);
     }
+    SMOLVLM_INLINE static void nibbles(const detail::Raw<std::uint32_t, L>& w, Nibbles& out) { weights(w, out); }
     /// The four signed bytes at x in every lane.
     SMOLVLM_INLINE static void activations(const std::int8_t* x, Operand& out) {
         Ints all;
@@ -78,22 +84,75 @@ private:
 };
 
 #if defined(__x86_64__) && !defined(__clang__)
+/// AVX2. vpmaddubsw saturates: 255 * 127 * 2 is no 16-bit number, but 128 * 127 * 2 is. So |w| is multiplied by x with
+/// the sign of w, for w = u - 128. Weights below 16 are small enough as they are, even for a block's eight sums.
+struct ByteDots {
+    static constexpr int bytes = 32, L = 8;
+    static constexpr bool one_instruction = false, centred = true;
+    using Ints = detail::Raw<std::int32_t, L>;
+    using Shorts = detail::Raw<std::int16_t, 2 * L>;
+    struct Operand {
+        Ints w, magnitude;
+    };
+    using Activations = Ints;
+    using Nibbles = detail::Raw<std::uint32_t, L>;
+    using NibbleSums = Shorts;
+
+    SMOLVLM_INLINE static void weights(const detail::Raw<std::uint32_t, L>& u, Operand& out) {
+        detail::reinterpret(u ^ 0x80808080u, out.w);
+        asm("vpabsb %1, %0" : "=x"(out.magnitude) : "x"(out.w));
+    }
+    SMOLVLM_INLINE static void nibbles(const detail::Raw<std::uint32_t, L>& u, Nibbles& out) { out = u; }
+    SMOLVLM_INLINE static void activations(const std::int8_t* x, Activations& out) { detail::broadcast(x, out); }
+    SMOLVLM_INLINE static void add(Ints& sums, const Operand& w, const Activations& x) {
+        Ints y;
+        Shorts pairs;
+        asm("vpsignb %2, %1, %0" : "=x"(y) : "x"(x), "x"(w.w));
+        asm("vpmaddubsw %2, %1, %0" : "=x"(pairs) : "x"(w.magnitude), "x"(y));
+        join(sums, pairs);
+    }
+    SMOLVLM_INLINE static void add(NibbleSums& sums, const Nibbles& u, const Activations& x) {
+        Shorts pairs;
+        asm("vpmaddubsw %2, %1, %0" : "=x"(pairs) : "x"(u), "x"(x));
+        sums += pairs;
+    }
+    SMOLVLM_INLINE static void join(Ints& sums, const NibbleSums& pairs) {
+        const Shorts ones{1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1};
+        Ints y;
+        asm("vpmaddwd %2, %1, %0" : "=x"(y) : "x"(pairs), "x"(ones));
+        sums += y;
+    }
+};
+
 /// AVX-512 with VNNI.
 struct VnniDots {
     static constexpr int bytes = 64, L = 16;
-    static constexpr bool one_instruction = true;
+    static constexpr bool one_instruction = true, centred = false;
     using Ints = detail::Raw<std::int32_t, L>;
     using Operand = Ints;
+    using Activations = Ints;
+    using Nibbles = Ints;
+    using NibbleSums = Ints;
 
     SMOLVLM_INLINE static void weights(const detail::Raw<std::uint32_t, L>& w, Operand& out) {
         detail::reinterpret(w, out);
     }
+    SMOLVLM_INLINE static void nibbles(const detail::Raw<std::uint32_t, L>& w, Nibbles& out) { weights(w, out); }
     SMOLVLM_INLINE static void activations(const std::int8_t* x, Operand& out) { detail::broadcast(x, out); }
     SMOLVLM_INLINE static void add(Ints& sums, const Operand& w, const Operand& x) {
         asm("vpdpbusd %2, %1, %0" : "+v"(sums) : "v"(w), "v"(x));
     }
 };
 #endif
+
+#if defined(__clang__) || !defined(__x86_64__)
+using Avx2Dots = WordDots<32>;
+#else
+using Avx2Dots = ByteDots;
+#endif
+
+/// Does that path take weights of 8 bits as u - 128?
+constexpr bool centres_weights(CpuPath path) { return path == CpuPath::avx2 && Avx2Dots::centred; }
 
 namespace detail {
 template <class Kernel, class Dots>
@@ -114,7 +173,7 @@ void dispatch_integers([[maybe_unused]] CpuPath path, Args... args) {
         return detail::run_avx512<detail::WithDots<Kernel, VnniDots>>(args...);
 #endif
     if (path >= CpuPath::avx512) return detail::run_avx512<detail::WithDots<Kernel, WordDots<64>>>(args...);
-    if (path == CpuPath::avx2) return detail::run_avx2<detail::WithDots<Kernel, WordDots<32>>>(args...);
+    if (path == CpuPath::avx2) return detail::run_avx2<detail::WithDots<Kernel, Avx2Dots>>(args...);
 #endif
     detail::run_portable<detail::WithDots<Kernel, WordDots<16>>>(args...);
 }

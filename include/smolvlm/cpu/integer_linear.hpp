@@ -46,13 +46,13 @@ SMOLVLM_INLINE void add_line(const std::int8_t* x, Index stride, const std::byte
                              typename Dots::Ints (&sums)[std::size_t{R}][std::size_t{C}]) {
     ask_ahead<far>(w);
     typename Dots::Operand groups[std::size_t{C}];
-#pragma GCC unroll 3
+#pragma GCC unroll 6
     for (int c = 0; c < C; ++c) Dots::weights(groups_at<Dots>(w + c * 4 * Dots::L).v, groups[c]);
 #pragma GCC unroll 8
     for (int r = 0; r < R; ++r) {
-        typename Dots::Operand four;
+        typename Dots::Activations four;
         Dots::activations(x + r * stride, four);
-#pragma GCC unroll 3
+#pragma GCC unroll 6
         for (int c = 0; c < C; ++c) Dots::add(sums[r][c], groups[c], four);
     }
 }
@@ -60,24 +60,22 @@ SMOLVLM_INLINE void add_line(const std::int8_t* x, Index stride, const std::byte
 /// others.
 template <class Dots, int R, int C, bool far>
 SMOLVLM_INLINE void add_nibbles(const std::int8_t* x, Index stride, const std::byte* w,
-                                typename Dots::Ints (&sums)[std::size_t{R}][std::size_t{C}]) {
+                                typename Dots::NibbleSums (&sums)[std::size_t{R}][std::size_t{C}]) {
     constexpr Index step = 4 * Dots::L;
 #pragma GCC unroll 4
     for (Index i = 0; i < 4; ++i, w += IntegerLayout::line, x += 4) {
         ask_ahead<far>(w);
-        Groups<Dots> both[std::size_t{C}];
-#pragma GCC unroll 3
-        for (int c = 0; c < C; ++c) both[c] = groups_at<Dots>(w + c * step);
 #pragma GCC unroll 2
         for (int high = 0; high < 2; ++high) {
-            typename Dots::Operand groups[std::size_t{C}];
-#pragma GCC unroll 3
-            for (int c = 0; c < C; ++c) Dots::weights((both[c].v >> 4 * high) & 0x0f0f0f0fu, groups[c]);
+            typename Dots::Nibbles groups[std::size_t{C}];
+#pragma GCC unroll 6
+            for (int c = 0; c < C; ++c)
+                Dots::nibbles((groups_at<Dots>(w + c * step).v >> 4 * high) & 0x0f0f0f0fu, groups[c]);
 #pragma GCC unroll 8
             for (int r = 0; r < R; ++r) {
-                typename Dots::Operand four;
+                typename Dots::Activations four;
                 Dots::activations(x + r * stride + high * 16, four);
-#pragma GCC unroll 3
+#pragma GCC unroll 6
                 for (int c = 0; c < C; ++c) Dots::add(sums[r][c], groups[c], four);
             }
         }
@@ -108,7 +106,7 @@ template <int R, int C, class V>
 SMOLVLM_INLINE void put_tile(const V (&y)[std::size_t{R}][std::size_t{C}], const TileOut<float>& out) {
 #pragma GCC unroll 8
     for (int r = 0; r < R; ++r)
-#pragma GCC unroll 3
+#pragma GCC unroll 6
         for (int c = 0; c < C; ++c) {
             const float* const plus = out.plus ? out.plus + r * out.plus_stride + c * V::lanes : nullptr;
             (plus ? y[r][c] + V::load(plus) : y[r][c]).store(out.y + r * out.ldy + c * V::lanes);
@@ -125,7 +123,7 @@ SMOLVLM_INLINE void tile(const IntegerRows& x, const std::byte* panel, const Int
     if constexpr (format == IntegerFormat::int8) {
 #pragma GCC unroll 8
         for (int r = 0; r < R; ++r)
-#pragma GCC unroll 3
+#pragma GCC unroll 6
             for (int c = 0; c < C; ++c) detail::broadcast(x.start + r, sums[r][c]);
         const Index lines = at.block_lines();
 #pragma GCC unroll 1
@@ -134,31 +132,38 @@ SMOLVLM_INLINE void tile(const IntegerRows& x, const std::byte* panel, const Int
         const float* const scales = reinterpret_cast<const float*>(panel + at.scales_at(0)) + j;
 #pragma GCC unroll 8
         for (int r = 0; r < R; ++r)
-#pragma GCC unroll 3
+#pragma GCC unroll 6
             for (int c = 0; c < C; ++c)
                 y[r][c] = to_float<Dots>(sums[r][c]) * (V::load(scales + c * V::lanes) * x.scale[r]);
     } else {
 #pragma GCC unroll 8
         for (int r = 0; r < R; ++r)
-#pragma GCC unroll 3
+#pragma GCC unroll 6
             for (int c = 0; c < C; ++c) y[r][c] = V::zero();
         const Index blocks = x.blocks;
 #pragma GCC unroll 1
         for (Index b = 0; b < blocks; ++b) {
 #pragma GCC unroll 8
             for (int r = 0; r < R; ++r)
-#pragma GCC unroll 3
+#pragma GCC unroll 6
                 for (int c = 0; c < C; ++c) detail::broadcast(x.start + r * blocks + b, sums[r][c]);
             const std::byte* const lines = panel + at.lines_at(b) + 4 * j;
             if constexpr (format == IntegerFormat::q8_0) {
 #pragma GCC unroll 8
                 for (Index i = 0; i < 8; ++i)
                     add_line<Dots, R, C, far>(x.q + 32 * b + 4 * i, x.stride, lines + i * at.line, sums);
-            } else {
+            } else if constexpr (std::is_same_v<typename Dots::NibbleSums, typename Dots::Ints>) {
                 add_nibbles<Dots, R, C, far>(x.q + 32 * b, x.stride, lines, sums);
+            } else {
+                typename Dots::NibbleSums of_block[std::size_t{R}][std::size_t{C}]{};
+                add_nibbles<Dots, R, C, far>(x.q + 32 * b, x.stride, lines, of_block);
+#pragma GCC unroll 8
+                for (int r = 0; r < R; ++r)
+#pragma GCC unroll 6
+                    for (int c = 0; c < C; ++c) Dots::join(sums[r][c], of_block[r][c]);
             }
             const std::byte* const scales = panel + at.scales_at(b) + 2 * j;
-#pragma GCC unroll 3
+#pragma GCC unroll 6
             for (int c = 0; c < C; ++c) {
                 const V d = half_scales<V::lanes>(scales + 2 * c * V::lanes);
 #pragma GCC unroll 8
@@ -171,10 +176,17 @@ SMOLVLM_INLINE void tile(const IntegerRows& x, const std::byte* panel, const Int
 }
 
 /// Rows of a tile for `Dots`: sums, floats beside them where there are blocks, and operands share the registers.
-template <class Dots, IntegerFormat format>
+template <class Dots, IntegerFormat format, bool far>
 constexpr int tile_rows() {
+    if (far && Dots::bytes < 64) return 1;
     if (format == IntegerFormat::int8) return Dots::one_instruction ? 8 : Dots::bytes == 64 ? 6 : 3;
+    if (Dots::centred) return 3;  // floats are out of registers while a block is summed
     return Dots::one_instruction ? 4 : Dots::bytes == 64 ? 3 : 1;
+}
+/// Registers of columns. Weights that come from memory are read once, so all of a line at once.
+template <class Dots, bool far>
+constexpr int tile_columns() {
+    return far ? IntegerLayout::width / Dots::L > 6 ? 4 : int(IntegerLayout::width) / Dots::L : Dots::bytes == 64 ? 3 : 2;
 }
 
 /// x [rows, K] times one panel: y [rows, 48] = plus + x w^T.
@@ -183,8 +195,7 @@ struct Panel {
     template <class Dots>
     SMOLVLM_INLINE static void run(Index rows, IntegerRows x, const std::byte* panel, IntegerLayout at,
                                    TileOut<float> out) {
-        constexpr int R = far ? std::min(tile_rows<Dots, format>(), 4) : tile_rows<Dots, format>();
-        constexpr int C = Dots::bytes == 64 ? 3 : 2;
+        constexpr int R = std::min(tile_rows<Dots, format, far>(), far ? 4 : 8), C = tile_columns<Dots, far>();
         for (Index i = 0, taken = 0; i < rows; i += taken)
             for (Index j = 0; j < at.width; j += C * Dots::L)
                 taken = tile_of<Dots, R, C>(rows - i, x.at(i), panel, at, j, out.at(i, j));
@@ -254,7 +265,8 @@ inline void integer_linear(In<float> x, const PackedWeight<float>& w, In<float> 
     const Storage memory = team.pool->take(IntegerRows::bytes(N, K, at.blocks()));
     const IntegerRows q = IntegerRows::in(memory, N, K, at.blocks());
     parallel_for(team.threads, N, 8, [&](Index begin, Index end) {
-        dispatch<QuantizeRows>(path, x.data() + begin * K, end - begin, K, at.block(), at.offset(), q.at(begin));
+        const int offset = centres_weights(path) && at.offset() == 128 ? 0 : at.offset();
+        dispatch<QuantizeRows>(path, x.data() + begin * K, end - begin, K, at.block(), offset, q.at(begin));
     });
     over_panels(N, K, w, bias, y, team, [&](bool far, Index n0, Index rows, Index p, const TileOut<float>& out) {
         const auto times = far ? times_panel<true> : times_panel<false>;
