@@ -9,6 +9,7 @@
 #include <smolvlm/image/processor.hpp>
 #include <smolvlm/io/json.hpp>
 #include <smolvlm/model/config.hpp>
+#include <smolvlm/tokenizer/video_prompt.hpp>
 
 namespace smolvlm {
 

@@ -175,18 +175,19 @@ SMOLVLM_INLINE void tile(const IntegerRows& x, const std::byte* panel, const Int
     put_tile<R, C>(y, out);
 }
 
-/// Rows of a tile for `Dots`: sums, floats beside them where there are blocks, and operands share the registers.
+/// Registers of columns in a tile. Weights that come from memory are read once: all columns of a line.
+template <class Dots, bool far>
+constexpr int tile_columns() {
+    constexpr int line = static_cast<int>(IntegerLayout::width) / Dots::L;
+    return far && Dots::bytes >= 32 ? line : Dots::bytes == 64 ? 3 : 2;
+}
+/// Rows: sums, floats beside them where there are blocks, and operands share the registers.
 template <class Dots, IntegerFormat format, bool far>
 constexpr int tile_rows() {
-    if (far && Dots::bytes < 64) return 1;
+    if (far && Dots::bytes == 32) return 1;
     if (format == IntegerFormat::int8) return Dots::one_instruction ? 8 : Dots::bytes == 64 ? 6 : 3;
     if (Dots::centred) return 3;  // floats are out of registers while a block is summed
     return Dots::one_instruction ? 4 : Dots::bytes == 64 ? 3 : 1;
-}
-/// Registers of columns. Weights that come from memory are read once, so all of a line at once.
-template <class Dots, bool far>
-constexpr int tile_columns() {
-    return far ? IntegerLayout::width / Dots::L > 6 ? 4 : int(IntegerLayout::width) / Dots::L : Dots::bytes == 64 ? 3 : 2;
 }
 
 /// x [rows, K] times one panel: y [rows, 48] = plus + x w^T.
@@ -195,7 +196,7 @@ struct Panel {
     template <class Dots>
     SMOLVLM_INLINE static void run(Index rows, IntegerRows x, const std::byte* panel, IntegerLayout at,
                                    TileOut<float> out) {
-        constexpr int R = std::min(tile_rows<Dots, format, far>(), far ? 4 : 8), C = tile_columns<Dots, far>();
+        constexpr int R = std::min(tile_rows<Dots, format, far>(), far ? int(few_rows) : 8), C = tile_columns<Dots, far>();
         for (Index i = 0, taken = 0; i < rows; i += taken)
             for (Index j = 0; j < at.width; j += C * Dots::L)
                 taken = tile_of<Dots, R, C>(rows - i, x.at(i), panel, at, j, out.at(i, j));
