@@ -177,8 +177,10 @@ inline bool train_run(const RunName& run, const Settings& wanted, const Files& f
     config.threads = 1;
 
     Scorer scorer(*held_out);
-    cli::train_model(
-        config, [&](const std::string& name) { return name.ends_with("train") ? train : held_out; }, false, &scorer);
+    const auto open = [&](const std::string& name, const smolvlm::VideoRule&) {
+        return name.ends_with("train") ? train : held_out;
+    };
+    cli::train_model(config, open, false, &scorer);
     if (cli::training_was_interrupted()) {
         std::filesystem::remove_all(files.work(run));
         return false;
