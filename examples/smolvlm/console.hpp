@@ -19,18 +19,27 @@ inline std::string program_name = "smolvlm";
 /// Nobody reads our output any more (`smolvlm ... | head -1`): not an error, but a reason to stop.
 struct OutputClosed {};
 
+/// All of the text; a signal (Ctrl-C in a chat) may come in between. False, and errno, when it cannot be written.
+inline bool write_all(int stream, std::string_view text) {
+    while (!text.empty()) {
+        const ssize_t n = ::write(stream, text.data(), text.size());
+        if (n >= 0)
+            text.remove_prefix(static_cast<std::size_t>(n));
+        else if (errno != EINTR)
+            return false;
+    }
+    return true;
+}
+
 /// To standard output, at once: a reader at the other end of a pipe sees every piece as it comes.
 inline void print(std::string_view text) {
-    errno = 0;
-    if (std::fwrite(text.data(), 1, text.size(), stdout) == text.size() && std::fflush(stdout) == 0) return;
+    if (write_all(STDOUT_FILENO, text)) return;
     if (errno == EPIPE) throw OutputClosed{};
     smolvlm::fail<smolvlm::Error>("standard output cannot be written: ", std::strerror(errno));
 }
 
 /// One line to standard error; what goes wrong there is nobody's concern.
-inline void report(std::string_view text) {
-    std::fprintf(stderr, "%.*s\n", static_cast<int>(text.size()), text.data());
-}
+inline void report(std::string_view text) { write_all(STDERR_FILENO, std::string(text) + '\n'); }
 
 /// The error line: "smolvlm: <sentence>", with the program's own name. A message can hold pieces of a damaged file, so control characters become
 /// spaces and its length is bounded.
@@ -92,12 +101,11 @@ public:
 
     void show(std::string_view text) {
         if (!terminal_) return;
-        std::fprintf(stderr, "\r\x1b[K%.*s", static_cast<int>(text.size()), text.data());
-        std::fflush(stderr);
+        write_all(STDERR_FILENO, "\r\x1b[K" + std::string(text));
         shown_ = true;
     }
     void clear() {
-        if (shown_) std::fputs("\r\x1b[K", stderr);
+        if (shown_) write_all(STDERR_FILENO, "\r\x1b[K");
         shown_ = false;
     }
 
