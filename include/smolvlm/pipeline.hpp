@@ -33,8 +33,9 @@ struct Answer {
 /// Whoever watches an answer grow; every member may stay empty.
 struct AnswerObserver {
     virtual ~AnswerObserver() = default;
-    virtual void on_frame(Index /*done*/, Index /*total*/) {}                            // after each encoded frame
-    virtual bool on_text(Index /*sequence*/, std::string_view /*piece*/) { return true; }  // false: stop
+    virtual void on_frame(Index /*done*/, Index /*total*/) {}  // after each encoded frame
+    /// After each token, false: stop. The piece is empty while a character lacks bytes and when the token stands for no text.
+    virtual bool on_text(Index /*sequence*/, std::string_view /*piece*/) { return true; }
 };
 
 /// A model with everything that belongs to it. Read-only after loading: several threads may share one, each with its own
@@ -182,7 +183,7 @@ public:
             const auto b = static_cast<std::size_t>(sequence);
             const std::string piece = decoders[b].push(id);
             answers[b].text += piece;
-            return !observer || piece.empty() || observer->on_text(sequence, piece);
+            return !observer || observer->on_text(sequence, piece);
         };
         GenerateTimings timings;
         const auto sequences = generate(be, p.model, std::span<const PromptInput<B>>(inputs), p.generate_options(options),

@@ -256,6 +256,31 @@ TEST_CASE("generate: stops at any end token, at the count, at the end of the con
           static_cast<std::size_t>(tiny().model.config.text.max_position_embeddings) + 1);
 }
 
+TEST_CASE("chat: the observer hears of every token, so that an answer without text can be stopped too") {
+    struct Listener : AnswerObserver {
+        std::string text;
+        Index tokens = 0, silent = 0, most = 1 << 20;
+        bool on_text(Index, std::string_view piece) override {
+            text += piece;
+            silent += piece.empty();
+            return ++tokens < most;
+        }
+    };
+    B be(1);
+    const Prompt prompt = tiny().processor.prepare(question("Hello"), {});
+    AnswerOptions options = greedy(300);
+    options.ignore_eos = true;
+    Listener all, few;
+    const Answer answer = Chat<B>(tiny()).answer(be, prompt, options, &all);
+    REQUIRE(answer.ids.size() == 300);
+    CHECK(all.silent > 0);
+    CHECK(all.tokens >= 300);  // one more where the answer ends within a character
+    CHECK(all.tokens <= 301);
+    CHECK(all.text == answer.text);
+    few.most = 1;
+    CHECK(Chat<B>(tiny()).answer(be, prompt, options, &few).ids.size() == 1);
+}
+
 TEST_CASE("pipeline: prompts that cannot be are refused with a sentence") {
     B be(1);
     const Image picture = load_image(golden + "images/rgb.png");
