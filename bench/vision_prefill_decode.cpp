@@ -141,7 +141,8 @@ int main(int argc, char** argv) {
         for (Index i = 0; i < tokens; ++i) forward({ids.data(), 1});
     }) / static_cast<double>(tokens);
     const Index kv_width = text.num_key_value_heads * text.head_dim;
-    double bytes = 2 * T * static_cast<double>(kv_width * text.num_hidden_layers) * sizeof(float);
+    const auto kept = precision == Precision::exact ? sizeof(float) : sizeof(bfloat16);
+    double bytes = 2 * T * static_cast<double>(kv_width * text.num_hidden_layers) * static_cast<double>(kept);
     for (const auto& layer : model.text_model.layers)
         for_each_parameter(layer, [&](const std::string&, const auto& slot, const Shape&) {
             if constexpr (requires { slot.bytes(); }) bytes += static_cast<double>(slot.bytes());

@@ -15,7 +15,7 @@ namespace cli {
 
 /// Where to compute, and what to hold the weights in.
 struct EngineFlags {
-    std::string backend = "cpu", dtype = "f32";
+    std::string backend = "cpu", dtype = "f32", kv_cache;
     int threads = smolvlm::default_threads();
 
     void declare(Arguments& arguments);
@@ -23,6 +23,8 @@ struct EngineFlags {
     std::optional<smolvlm::DType> weight_dtype() const;
     /// What they are multiplied in.
     smolvlm::Precision precision() const;
+    /// Whether keys and values of earlier tokens are kept as bf16.
+    bool narrow_cache() const;
 };
 
 struct GenerateRequest {
@@ -62,7 +64,7 @@ public:
 std::unique_ptr<Engine> make_engine(const EngineFlags& flags);
 
 // engine_cpu_float.cpp, engine_cpu_double.cpp, engine_ref.cpp
-std::unique_ptr<Engine> make_cpu_float(int threads, smolvlm::Precision precision);
+std::unique_ptr<Engine> make_cpu_float(int threads, smolvlm::Precision precision, bool narrow_cache);
 std::unique_ptr<Engine> make_cpu_double(int threads);
 std::unique_ptr<Engine> make_ref_float();
 std::unique_ptr<Engine> make_ref_double();

@@ -4,8 +4,8 @@
 
 namespace cli {
 
-std::unique_ptr<Engine> make_cpu_float(int threads, smolvlm::Precision precision) {
-    return std::make_unique<EngineOn<smolvlm::Cpu<float>>>(threads, precision);
+std::unique_ptr<Engine> make_cpu_float(int threads, smolvlm::Precision precision, bool narrow_cache) {
+    return std::make_unique<EngineOn<smolvlm::Cpu<float>>>(threads, precision, narrow_cache);
 }
 
 }  // namespace cli

@@ -1,6 +1,6 @@
 // A key/value cache needs a backend that writes in place; autograd and others that cannot are refused by name.
 // expect: CachingBackend
-// expect: write_rows
+// expect: Slab
 
 #include <smolvlm/nn/kv_cache.hpp>
 

@@ -1,10 +1,30 @@
 // attention and rope of Cpu<T> against the definition.
+#include <numeric>
+
 #include "support.hpp"
 
 using namespace smolvlm;
 using namespace smolvlm::test;
 
 namespace {
+
+/// x as a cache in bf16 keeps it, and what that leaves of its numbers.
+template <class T>
+std::pair<typename Cpu<T>::Slab, HostTensor<double>> narrow_slab(const HostTensor<double>& x) {
+    Cpu<T> be(1, Precision::native);
+    auto slab = be.make_slabs(1, x.shape())[0];
+    REQUIRE(std::holds_alternative<HostTensor<bfloat16>>(slab));
+    const Index R = x.dim(0);
+    be.write_rows(slab, Segments(Segments::Mask::causal, {{0, R, 0, R}}), as<T>(x));
+    std::vector<std::int32_t> rows(static_cast<std::size_t>(R));
+    std::iota(rows.begin(), rows.end(), 0);
+    const auto kept = as<double>(be.gather_rows(slab, rows));
+    double worst = 0;
+    for (Index i = 0; i < x.numel(); ++i)
+        worst = std::max(worst, std::abs(kept.data()[i] / x.data()[i] - 1));
+    CHECK(worst <= 0x1p-8);
+    return {std::move(slab), kept};
+}
 
 template <class T>
 void check_attention(Cpu<T>& be, Heads heads, Index K, const Segments& segments, Index extra_keys = 0) {
@@ -18,6 +38,12 @@ void check_attention(Cpu<T>& be, Heads heads, Index K, const Segments& segments,
     // Scores are about sqrt(K) wide before scaling; an error of a score is a relative error of its weight.
     const auto expected = Ref<double>().attention(q, k, v, heads, segments);
     check_close(be.attention(as<T>(q), as<T>(k), as<T>(v), heads, segments), expected, tolerance<T>(8));
+
+    // The same with keys and values kept as bf16: exact on what the rounding left.
+    const auto [kept_k, narrow_k] = narrow_slab<T>(k);
+    const auto [kept_v, narrow_v] = narrow_slab<T>(v);
+    check_close(be.attention(as<T>(q), kept_k, kept_v, heads, segments),
+                Ref<double>().attention(q, narrow_k, narrow_v, heads, segments), tolerance<T>(8));
 }
 
 using enum Segments::Mask;

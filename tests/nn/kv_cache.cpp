@@ -25,7 +25,7 @@ void step(B& be, KvCache<B>& cache, const std::vector<Index>& counts, double fir
 /// What layer `layer` holds of a sequence.
 template <class B>
 std::vector<double> kept(B& be, KvCache<B>& cache, Index sequence, Index layer = 1) {
-    const auto slab = host(be, cache.layer(layer).values);
+    const auto slab = first_rows(be, cache.layer(layer).values, cache.sequences() * cache.capacity());
     const double* first = slab.data() + sequence * cache.capacity();
     return {first, first + cache.length(sequence)};
 }

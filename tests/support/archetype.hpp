@@ -42,7 +42,14 @@ struct Archetype {
 static_assert(smolvlm::Backend<Archetype> && !smolvlm::CachingBackend<Archetype>);
 
 struct CachingArchetype : Archetype {
-    void write_rows(Tensor&, const smolvlm::Segments&, const Tensor&) {}
+    struct Slab {};
+
+    std::vector<Slab> make_slabs(Index, const smolvlm::Shape&) { return {}; }
+    using Archetype::gather_rows;
+    Tensor gather_rows(const Slab&, smolvlm::Ids) { return {}; }
+    using Archetype::attention;
+    Tensor attention(const Tensor&, const Slab&, const Slab&, smolvlm::Heads, const smolvlm::Segments&) { return {}; }
+    void write_rows(Slab&, const smolvlm::Segments&, const Tensor&) {}
 };
 static_assert(smolvlm::CachingBackend<CachingArchetype>);
 

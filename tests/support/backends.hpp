@@ -10,6 +10,7 @@
 ///     }
 
 #include <limits>
+#include <numeric>
 #include <smolvlm/ref/ref.hpp>
 
 #include "support/approx.hpp"
@@ -28,6 +29,7 @@ using smolvlm::HostTensor;
 using smolvlm::HostWeight;
 using smolvlm::Shape;
 using smolvlm::Tensor;
+using smolvlm::Segments;
 using smolvlm::Weight;
 
 /// A tensor of the given numbers.
@@ -50,10 +52,25 @@ Weight<B> random_weight(B& be, Shape shape, std::uint64_t seed, double scale = 1
     return be.make_weight(HostWeight::from_tensor(random_tensor<float>(shape, seed, scale)));
 }
 
+/// Where keys or values are kept, with these rows in it.
+template <Backend B>
+typename B::Slab slab_of(B& be, const Tensor<B>& rows) {
+    auto slab = be.make_slabs(1, rows.shape())[0];
+    be.write_rows(slab, Segments(Segments::Mask::causal, {{0, rows.shape()[0], 0, rows.shape()[0]}}), rows);
+    return slab;
+}
+
 /// Back in ordinary memory, as double.
 template <Backend B>
 HostTensor<double> host(B& be, const Tensor<B>& x) {
     return converted<double>(be.to_host(x));
+}
+/// The first rows of a slab, as double.
+template <Backend B>
+HostTensor<double> first_rows(B& be, const typename B::Slab& slab, Index rows) {
+    std::vector<std::int32_t> ids(static_cast<std::size_t>(rows));
+    std::iota(ids.begin(), ids.end(), 0);
+    return host(be, be.gather_rows(slab, ids));
 }
 
 /// Tolerance for a sum of that many terms in B's arithmetic, relative to the largest result: every addition may round

@@ -9,6 +9,7 @@
 ///     gather_rows,
 ///     scatter_rows,
 ///     write_rows         ref/rows.hpp                    cpu/cpu.hpp
+///     make_slabs         the concept CachingBackend      cpu/slab.hpp
 ///     rms_norm           ref/rms_norm.hpp                cpu/norm.hpp
 ///     layer_norm         ref/layer_norm.hpp              cpu/norm.hpp
 ///     rope               ref/rope.hpp                    cpu/rope.hpp
@@ -22,6 +23,7 @@
 /// Every op checks its operands and throws ShapeError or ValueError; none changes an operand except those named x&.
 
 #include <concepts>
+#include <vector>
 
 #include <smolvlm/backend/segments.hpp>
 #include <smolvlm/core/host_tensor.hpp>
@@ -82,12 +84,27 @@ concept Backend = HasTypes<B> && requires(B& be, const typename B::Tensor& x, ty
     { be.pixel_shuffle(x, /*rows*/ n, /*cols*/ n, /*s*/ n) } -> std::same_as<Tensor<B>>;
 };
 
-/// A backend that can also keep keys and values of earlier tokens: a slab is written in place, segment by segment, at the
-/// last n key rows of each segment. (Autograd does not model this: a tensor written in place has no place on a tape.)
+/// A backend that can also keep keys and values of earlier tokens, in slabs: matrices [R, D] that are written in place and
+/// may be held in fewer bits than a tensor. (Autograd does not model this: what is written in place has no place on a tape.)
 template <class B>
-concept CachingBackend = Backend<B> && requires(B& be, typename B::Tensor& slab, const typename B::Tensor& rows,
-                                                const Segments& segments) {
-    { be.write_rows(slab, segments, rows) } -> std::same_as<void>;
+concept CachingBackend = Backend<B> && requires { typename B::Slab; } &&
+                         requires(B& be, typename B::Slab& slab, const typename B::Slab& kept, const Tensor<B>& x,
+                                  Index count, const Shape& shape, Ids ids, Heads heads, const Segments& segments) {
+    { be.make_slabs(count, shape) } -> std::same_as<std::vector<typename B::Slab>>;  // zeros
+    { be.write_rows(slab, segments, x) } -> std::same_as<void>;  // slab&: at the last n key rows of each segment
+    { be.gather_rows(kept, ids) } -> std::same_as<Tensor<B>>;
+    { be.attention(x, kept, kept, heads, segments) } -> std::same_as<Tensor<B>>;
 };
+
+template <CachingBackend B>
+using Slab = typename B::Slab;
+
+/// make_slabs of a backend whose slabs are tensors.
+template <class B>
+std::vector<typename B::Tensor> zero_slabs(B& be, Index count, const Shape& shape) {
+    std::vector<typename B::Tensor> slabs;
+    for (Index i = 0; i < count; ++i) slabs.push_back(be.zeros(shape));
+    return slabs;
+}
 
 }  // namespace smolvlm

@@ -26,7 +26,8 @@ struct Block {
     std::byte* data = nullptr;
     std::size_t capacity = 0;           // bytes; of a pooled block exactly its class size
     PoolCore* pool = nullptr;           // where the block goes back to; null = plain heap or borrowed
-    std::shared_ptr<const void> owner;  // keeps borrowed bytes alive; null = the bytes are ours
+    std::shared_ptr<const void> owner;  // keeps bytes alive that are not ours to free
+    bool writable = true;
 };
 
 /// Smallest class not below `bytes`: 2^k * {4, 5, 6, 7} / 4, so at most a quarter is wasted.
@@ -40,10 +41,10 @@ inline std::size_t size_class_index(std::size_t class_bytes) {
     return static_cast<std::size_t>(std::countr_zero(octave)) * 4 + (class_bytes - octave) / (octave / 4);
 }
 
-inline Block* allocate_block(std::size_t bytes) {
-    const std::size_t rounded = (bytes + 63) / 64 * 64;
+inline Block* allocate_block(std::size_t bytes, std::size_t alignment) {
+    const std::size_t rounded = (bytes + alignment - 1) / alignment * alignment;
     auto block = std::make_unique<Block>();
-    block->data = static_cast<std::byte*>(std::aligned_alloc(64, rounded));
+    block->data = static_cast<std::byte*>(std::aligned_alloc(alignment, rounded));
     if (!block->data) throw std::bad_alloc();
     block->capacity = rounded;
     return block.release();
@@ -78,7 +79,7 @@ struct PoolCore {
         if (block) {
             block->refs.store(1, std::memory_order_relaxed);
         } else {
-            block = allocate_block(class_bytes);
+            block = allocate_block(class_bytes, 64);
             fresh.fetch_add(1, std::memory_order_relaxed);
         }
         block->pool = this;
@@ -111,14 +112,25 @@ struct PoolCore {
 class Storage {
 public:
     Storage() = default;
-    /// Fresh uninitialised bytes outside any pool.
-    static Storage allocate(std::size_t bytes) { return Storage(detail::allocate_block(bytes)); }
+    /// Fresh uninitialised bytes outside any pool. alignment: a power of two, 64 or more.
+    static Storage allocate(std::size_t bytes, std::size_t alignment = 64) {
+        return Storage(detail::allocate_block(bytes, alignment));
+    }
     /// Bytes that somebody else owns and `owner` keeps alive, such as a mapped file. Never written to.
     static Storage borrow(const std::byte* bytes, std::size_t size, std::shared_ptr<const void> owner) {
         auto block = std::make_unique<detail::Block>();
         block->data = const_cast<std::byte*>(bytes);
         block->capacity = size;
         block->owner = owner ? std::move(owner) : std::make_shared<char>();
+        block->writable = false;
+        return Storage(block.release());
+    }
+    /// The bytes from `offset` on, a multiple of 64, of a larger storage that lives as long as its parts.
+    static Storage part(const Storage& whole, std::size_t offset, std::size_t bytes) {
+        auto block = std::make_unique<detail::Block>();
+        block->data = whole.data() + offset;
+        block->capacity = bytes;
+        block->owner = std::make_shared<Storage>(whole);
         return Storage(block.release());
     }
 
@@ -142,10 +154,10 @@ public:
     std::byte* data() const { return block_ ? block_->data : nullptr; }
     std::size_t capacity() const { return block_ ? block_->capacity : 0; }
     explicit operator bool() const { return block_ != nullptr; }
-    bool borrowed() const { return block_ && block_->owner; }
+    bool borrowed() const { return block_ && !block_->writable; }
     /// True when nobody else can see these bytes: the only case in which an op may reuse its operand.
     bool writable_alone() const {
-        return block_ && !block_->owner && block_->refs.load(std::memory_order_acquire) == 1;
+        return block_ && block_->writable && block_->refs.load(std::memory_order_acquire) == 1;
     }
 
 private:

@@ -31,14 +31,14 @@ inline constexpr Index score_stride = key_block + 64 / static_cast<Index>(sizeof
 constexpr Index round_up(Index n, Index step) { return (n + step - 1) / step * step; }
 
 /// panel [K, key_panel] = the first `count` keys [count, stride ld] turned, zeros after them.
-template <class T>
-void turn_keys(const T* keys, Index ld, Index count, Index K, T* panel, CpuPath path) {
+template <class T, class S>
+void turn_keys(const S* keys, Index ld, Index count, Index K, T* panel, CpuPath path) {
     if (count < key_panel<T>) std::fill_n(panel, K * key_panel<T>, T(0));
     dispatch<Turn>(path, keys, ld, count, K, panel, key_panel<T>);
 }
 /// to [key_panel, width] = the first `count` rows [count, stride ld], zeros around them.
-template <class T>
-void copy_padded(const T* rows, Index ld, Index count, Index K, T* to, Index width) {
+template <class T, class S>
+void copy_padded(const S* rows, Index ld, Index count, Index K, T* to, Index width) {
     for (Index c = 0; c < key_panel<T>; ++c, to += width) {
         const Index copied = c < count ? K : 0;
         std::copy_n(rows + c * ld * (copied > 0), copied, to);
@@ -159,9 +159,9 @@ struct Step {
 
 }  // namespace attention_detail
 
-/// q [N, H*K]   k, v [R, G*K]   ->   y [N, H*K]
-template <class T>
-void attention(In<T> q, In<T> k, In<T> v, Heads heads, const Segments& segments, View<T> y, CpuPath path,
+/// q [N, H*K]   k, v [R, G*K], held as S   ->   y [N, H*K]
+template <class T, class S>
+void attention(In<T> q, View<const S> k, View<const S> v, Heads heads, const Segments& segments, View<T> y, CpuPath path,
                const Team& team) {
     using namespace attention_detail;
     const Index H = heads.query, G = heads.kv, K = q.dim(1) / H, shared = H / G;
@@ -170,7 +170,7 @@ void attention(In<T> q, In<T> k, In<T> v, Heads heads, const Segments& segments,
 
     for (const Segment& segment : segments) {
         if (segment.n <= decode_rows) {
-            attention_few<T>(q, k, v, heads, segments, segment, y, path, team);
+            attention_few<T, S>(q, k, v, heads, segments, segment, y, path, team);
             continue;
         }
         // K to panels and V together, for every key/value head.

@@ -6,6 +6,7 @@
 /// (cpu/attention.hpp).
 
 #include <limits>
+#include <utility>
 
 #include <smolvlm/backend/segments.hpp>
 #include <smolvlm/core/view.hpp>
@@ -17,124 +18,157 @@ namespace smolvlm::cpu {
 namespace attention_detail {
 
 inline constexpr Index decode_rows = 4;      // new tokens of a segment that count as few
-inline constexpr Index decode_stretch = 64;  // keys a task takes: no function of the threads, as results must not be
+inline constexpr Index decode_stretch = 64;  // keys of a stretch: no function of the threads, as results must not be
+inline constexpr int decode_heads = 3;       // query rows that share a load of keys: what the registers of AVX2 hold
 
-/// One query row and the keys k, v [count, stride ld]: result = {m, l, o[K]}. first: of the query rows with these keys, so
-/// that memory has to be asked for what comes next.
-template <class T>
+/// Query rows q [rows, K] that see the same keys and values k, v [count, stride ld], held as S: result r, `size` numbers
+/// apart, is {m, l, o[K]}. first: no other query rows have met these keys, so memory has to be asked for them.
+template <class T, class S>
 struct Stretch {
     template <int Bytes>
-    SMOLVLM_INLINE static void run(const T* q, const T* k, const T* v, Index ld, Index K, Index count, bool first,
-                                   T* scores, T* result) {
-        constexpr Index L = lanes<T, Bytes>, at_once = 4;
+    SMOLVLM_INLINE static void run(const T* q, Index rows, const S* k, const S* v, Index ld, Index K, Index count,
+                                   bool first, T* scores, T* results, Index size) {
         using V = Vec<T, lanes<T, Bytes>>;
-        const Index whole = K / L * L;
+        for (; rows >= decode_heads; rows -= decode_heads, q += decode_heads * K, results += decode_heads * size)
+            heads<V, decode_heads>(q, k, v, ld, K, count, std::exchange(first, false), scores, results, size);
+        for (; rows > 0; --rows, q += K, results += size)
+            heads<V, 1>(q, k, v, ld, K, count, std::exchange(first, false), scores, results, size);
+    }
+
+    template <class V, int Q>
+    SMOLVLM_INLINE static void heads(const T* q, const S* k, const S* v, Index ld, Index K, Index count, bool first,
+                                     T* scores, T* results, Index size) {
+        constexpr Index L = V::lanes, at_once = 4, line = 64 / static_cast<Index>(sizeof(S));
         const T scale = T(1) / std::sqrt(static_cast<T>(K));
         Index j = 0;
         for (; j + at_once <= count; j += at_once) {
-            if (first)
-                for (Index i = 0; i < at_once; ++i)
-                    for (Index d = 0; d < K; d += 64 / static_cast<Index>(sizeof(T))) {
-                        __builtin_prefetch(k + (j + i + decode_stretch) * ld + d, 0, 2);
-                        __builtin_prefetch(v + (j + i + decode_stretch) * ld + d, 0, 2);
-                    }
-            score<V, at_once>(q, k + j * ld, ld, K, scale, scores + j);
+            for (Index i = j; first && i < j + at_once; ++i)  // the keys of the next stretch, the values of this one
+                for (Index d = 0; d < K; d += line) {
+                    __builtin_prefetch(k + (i + decode_stretch) * ld + d, 0, 2);
+                    __builtin_prefetch(v + i * ld + d, 0, 2);
+                }
+            score<V, Q, at_once>(q, k + j * ld, ld, K, scale, scores + j);
         }
-        for (; j < count; ++j) score<V, 1>(q, k + j * ld, ld, K, scale, scores + j);
-        T m = -std::numeric_limits<T>::infinity();
-        for (Index i = 0; i < count; ++i) m = std::max(m, scores[i]);
-        V total = V::zero();
-        T l = 0;
-        for (j = 0; j + L <= count; j += L) {
-            const V e = exp<true>(V::load(scores + j) - m);
-            e.store(scores + j);
-            total = total + e;
+        for (; j < count; ++j) score<V, Q, 1>(q, k + j * ld, ld, K, scale, scores + j);
+        for (int h = 0; h < Q; ++h) {
+            T* const s = scores + h * decode_stretch;
+            T m = -std::numeric_limits<T>::infinity();
+            for (Index i = 0; i < count; ++i) m = std::max(m, s[i]);
+            V total = V::zero();
+            T l = 0;
+            for (j = 0; j + L <= count; j += L) {
+                const V e = exp<true>(V::load(s + j) - m);
+                e.store(s + j);
+                total = total + e;
+            }
+            if (j < count) {
+                const V e = exp<true>(V::load_first(s + j, count - j) - m);
+                e.store_first(s + j, count - j);
+                for (Index i = j; i < count; ++i) l += s[i];
+            }
+            results[h * size] = m;
+            results[h * size + 1] = l + sum(total);
         }
-        if (j < count) {
-            const V e = exp<true>(V::load_first(scores + j, count - j) - m);
-            e.store_first(scores + j, count - j);
-            for (Index i = j; i < count; ++i) l += scores[i];
-        }
-        result[0] = m;
-        result[1] = l + sum(total);
-        T* const o = result + 2;
-        constexpr int wide = Bytes == 64 ? 4 : 8;  // 64 floats in registers
+        constexpr int wide = Q > 1 || L == 16 ? 4 : 8;  // sums in registers: 12 of 16 on AVX2
         Index d = 0;
-        for (; d + wide * L <= whole; d += wide * L) weighted_sum<V, wide>(scores, v + d, ld, count, o + d);
-        for (; d < whole; d += L) weighted_sum<V, 1>(scores, v + d, ld, count, o + d);
-        for (; d < K; ++d) {
-            o[d] = 0;
-            for (Index i = 0; i < count; ++i) o[d] += scores[i] * v[i * ld + d];
-        }
+        for (; d + wide * L <= K; d += wide * L) weighted_sum<V, Q, wide>(scores, v + d, ld, count, results + 2 + d, size);
+        for (; d + L <= K; d += L) weighted_sum<V, Q, 1>(scores, v + d, ld, count, results + 2 + d, size);
+        for (; d < K; ++d)
+            for (int h = 0; h < Q; ++h) {
+                T o = 0;
+                for (Index i = 0; i < count; ++i) o += scores[h * decode_stretch + i] * static_cast<T>(v[i * ld + d]);
+                results[h * size + 2 + d] = o;
+            }
     }
 
-    /// scores[r] = scale q . k[r] for R keys side by side: one sum alone would wait for its additions.
-    template <class V, int R>
-    SMOLVLM_INLINE static void score(const T* q, const T* k, Index ld, Index K, T scale, T* scores) {
+    /// scores[h, r] = scale q[h] . k[r] for R keys side by side: one sum alone would wait for its additions.
+    template <class V, int Q, int R>
+    SMOLVLM_INLINE static void score(const T* q, const S* k, Index ld, Index K, T scale, T* scores) {
         const Index whole = K / V::lanes * V::lanes;
-        V products[std::size_t{R}];
+        V products[std::size_t{R}][std::size_t{Q}];
 #pragma GCC unroll 4
-        for (int r = 0; r < R; ++r) products[r] = V::zero();
+        for (int r = 0; r < R; ++r)
+#pragma GCC unroll 4
+            for (int h = 0; h < Q; ++h) products[r][h] = V::zero();
         for (Index d = 0; d < whole; d += V::lanes) {
-            const V x = V::load(q + d);
+            V x[std::size_t{Q}];
 #pragma GCC unroll 4
-            for (int r = 0; r < R; ++r) products[r].add_product(x, V::load(k + r * ld + d));
+            for (int h = 0; h < Q; ++h) x[h] = V::load(q + h * K + d);
+#pragma GCC unroll 4
+            for (int r = 0; r < R; ++r) {
+                const V key = load_as<T, V::lanes>(k + r * ld + d);
+#pragma GCC unroll 4
+                for (int h = 0; h < Q; ++h) products[r][h].add_product(x[h], key);
+            }
         }
 #pragma GCC unroll 4
-        for (int r = 0; r < R; ++r) {
-            T s = sum(products[r]);
-            for (Index d = whole; d < K; ++d) s += q[d] * k[r * ld + d];
-            scores[r] = s * scale;
-        }
+        for (int r = 0; r < R; ++r)
+#pragma GCC unroll 4
+            for (int h = 0; h < Q; ++h) {
+                T s = sum(products[r][h]);
+                for (Index d = whole; d < K; ++d) s += q[h * K + d] * static_cast<T>(k[r * ld + d]);
+                scores[h * decode_stretch + r] = s * scale;
+            }
     }
 
-    template <class V, int C>
-    SMOLVLM_INLINE static void weighted_sum(const T* weights, const T* v, Index ld, Index count, T* o) {
-        V sums[std::size_t{C}];
+    /// o[h, :] = sum_j weights[h, j] v[j, :] for C registers of columns.
+    template <class V, int Q, int C>
+    SMOLVLM_INLINE static void weighted_sum(const T* weights, const S* v, Index ld, Index count, T* o, Index size) {
+        V sums[std::size_t{C}][std::size_t{Q}];
 #pragma GCC unroll 8
-        for (int c = 0; c < C; ++c) sums[c] = V::zero();
+        for (int c = 0; c < C; ++c)
+#pragma GCC unroll 4
+            for (int h = 0; h < Q; ++h) sums[c][h] = V::zero();
         for (Index j = 0; j < count; ++j) {
-            const T weight = weights[j];
 #pragma GCC unroll 8
-            for (int c = 0; c < C; ++c) sums[c].add_product(weight, V::load(v + j * ld + c * V::lanes));
+            for (int c = 0; c < C; ++c) {
+                const V value = load_as<T, V::lanes>(v + j * ld + c * V::lanes);
+#pragma GCC unroll 4
+                for (int h = 0; h < Q; ++h) sums[c][h].add_product(weights[h * decode_stretch + j], value);
+            }
         }
 #pragma GCC unroll 8
-        for (int c = 0; c < C; ++c) sums[c].store(o + c * V::lanes);
+        for (int c = 0; c < C; ++c)
+#pragma GCC unroll 4
+            for (int h = 0; h < Q; ++h) sums[c][h].store(o + h * size + c * V::lanes);
     }
 };
 
 /// The few rows of one segment.
-template <class T>
-void attention_few(In<T> q, In<T> k, In<T> v, Heads heads, const Segments& segments, const Segment& segment, View<T> y,
-                   CpuPath path, const Team& team) {
+template <class T, class S>
+void attention_few(In<T> q, View<const S> k, View<const S> v, Heads heads, const Segments& segments,
+                   const Segment& segment, View<T> y, CpuPath path, const Team& team) {
     const Index H = heads.query, G = heads.kv, K = q.dim(1) / H, shared = H / G, ld = G * K;
     const Index stretches = std::max<Index>(1, (segment.keys + decode_stretch - 1) / decode_stretch), size = K + 2;
     Storage memory = team.pool->take(static_cast<std::size_t>(segment.n * H * stretches * size) * sizeof(T));
-    T* const results = reinterpret_cast<T*>(memory.data());  // [n, H, stretches, size]
-    for_each_task<T>(team, G * stretches, decode_stretch, [&](T* scores, Index task) {
-        const Index stretch = task / G, g = task % G, j0 = stretch * decode_stretch;
-        const Index row = (segment.k0 + j0) * ld + g * K;
-        for (Index t = 0; t < segment.n; ++t)
-            for (Index h = g * shared; h < (g + 1) * shared; ++h) {
+    T* const results = reinterpret_cast<T*>(memory.data());  // [stretches, n, H, size]
+    // Every thread has stretches that follow each other, so that what it asks memory for is its own.
+    parallel_for(team.threads, stretches, 1, [&](Index begin, Index end) {
+        alignas(64) T scores[decode_heads * decode_stretch];
+        for (Index i = begin * G; i < end * G; ++i) {
+            const Index stretch = i / G, g = i % G, j0 = stretch * decode_stretch;
+            const Index row = (segment.k0 + j0) * ld + g * K;
+            for (Index t = 0; t < segment.n; ++t) {
                 const Index count = std::clamp<Index>(segments.visible(segment, t) - j0, 0, decode_stretch);
-                const T* const query = q.data() + ((segment.q0 + t) * H + h) * K;
-                dispatch<Stretch<T>>(path, query, k.data() + row, v.data() + row, ld, K, count,
-                                     t == 0 && h == g * shared, scores,
-                                     results + ((t * H + h) * stretches + stretch) * size);
+                const Index head = t * H + g * shared;
+                dispatch<Stretch<T, S>>(path, q.data() + (segment.q0 * H + head) * K, shared, k.data() + row,
+                                        v.data() + row, ld, K, count, t == 0, static_cast<T*>(scores),
+                                        results + (stretch * segment.n * H + head) * size, size);
             }
+        }
     });
     for (Index i = 0; i < segment.n * H; ++i) {
-        const T* const parts = results + i * stretches * size;
+        const auto part = [&](Index stretch) { return results + (stretch * segment.n * H + i) * size; };
         T m = -std::numeric_limits<T>::infinity(), l = 0;
-        for (Index s = 0; s < stretches; ++s) m = std::max(m, parts[s * size]);
-        T* const out = y.data() + segment.q0 * H * K + i * K;
+        for (Index s = 0; s < stretches; ++s) m = std::max(m, *part(s));
+        T* const out = y.data() + (segment.q0 * H + i) * K;
         std::fill_n(out, K, T(0));
         for (Index s = 0; s < stretches; ++s) {
-            const T* const part = parts + s * size;
-            if (part[1] == T(0)) continue;  // no key of this stretch is visible
-            const T factor = std::exp(part[0] - m);
-            l += part[1] * factor;
-            for (Index d = 0; d < K; ++d) out[d] += part[2 + d] * factor;
+            const T* const p = part(s);
+            if (p[1] == T(0)) continue;  // no key of this stretch is visible
+            const T factor = std::exp(p[0] - m);
+            l += p[1] * factor;
+            for (Index d = 0; d < K; ++d) out[d] += p[2 + d] * factor;
         }
         for (Index d = 0; d < K; ++d) out[d] = l == T(0) ? T(0) : out[d] / l;
     }

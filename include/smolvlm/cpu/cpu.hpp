@@ -21,6 +21,7 @@
 #include <smolvlm/cpu/patchify.hpp>
 #include <smolvlm/cpu/rope.hpp>
 #include <smolvlm/cpu/rows_vjp.hpp>
+#include <smolvlm/cpu/slab.hpp>
 #include <smolvlm/ref/patchify.hpp>
 #include <smolvlm/ref/rows.hpp>
 
@@ -32,11 +33,14 @@ public:
     using Scalar = T;
     using Tensor = HostTensor<T>;
     using Weight = cpu::PackedWeight<T>;
+    using Slab = cpu::Slab<T>;
 
     /// Throws ValueError when SMOLVLM_CPU asks for a path that this machine has not.
     explicit Cpu(int threads = default_threads(), CpuPath path = cpu_path(), Precision precision = Precision::exact)
         : threads_(std::max(threads, 1)), path_(path), precision_(precision) {}
     Cpu(int threads, Precision precision) : Cpu(threads, cpu_path(), precision) {}
+    /// Keys and values of earlier tokens as bf16, or as T. Where it is not said: bf16 unless the precision is exact.
+    Cpu(int threads, Precision precision, bool narrow_cache) : Cpu(threads, precision) { narrow_cache_ = narrow_cache; }
 
     /// Where activations come from; after the first token a decode step takes nothing fresh.
     Pool& pool() { return pool_; }
@@ -49,7 +53,7 @@ public:
 
     Tensor from_host(const HostTensor<T>& x) { return x; }
     HostTensor<T> to_host(const Tensor& x) { return x; }
-    Weight make_weight(const HostWeight& w) { return Weight(w, share(w.shape().numel()), precision_, path_); }
+    Weight make_weight(const HostWeight& w) { return Weight(w, share(w.shape().numel()), precision_, path_, &arena_); }
     Tensor zeros(const Shape& shape) {
         Tensor y = make(shape);
         parallel_for(threads_, y.numel(), Index(1) << 16,
@@ -80,9 +84,26 @@ public:
         shapes::scatter_rows(x.shape(), ids, rows.shape());
         ref::scatter_rows(own(x).view(), ids, rows.view());
     }
-    void write_rows(Tensor& slab, const Segments& segments, const Tensor& rows) {
-        shapes::write_rows(slab.shape(), segments, rows.shape());
-        ref::write_rows(own(slab).view(), segments, rows.view());
+
+    std::vector<Slab> make_slabs(Index count, const Shape& shape) {
+        return narrow_cache_ ? cpu::slabs_of<T, bfloat16>(count, shape) : cpu::slabs_of<T, T>(count, shape);
+    }
+    void write_rows(Slab& slab, const Segments& segments, const Tensor& rows) {
+        std::visit(
+            [&](auto& held) {
+                shapes::write_rows(held.shape(), segments, rows.shape());
+                ref::write_rows(own(held).view(), segments, rows.view());
+            },
+            slab);
+    }
+    Tensor gather_rows(const Slab& slab, Ids ids) {
+        return std::visit(
+            [&](const auto& held) {
+                Tensor y = make(shapes::gather("gather_rows", held.shape(), ids));
+                ref::gather_rows(held.view(), ids, y.view());
+                return y;
+            },
+            slab);
     }
 
     Tensor rms_norm(const Tensor& x, const Tensor& weight, double eps) {
@@ -104,11 +125,14 @@ public:
         return y;
     }
     Tensor attention(const Tensor& q, const Tensor& k, const Tensor& v, Heads heads, const Segments& segments) {
-        Tensor y = make(shapes::attention(q.shape(), k.shape(), v.shape(), heads, segments));
-        Index pairs = 0;
-        for (const Segment& s : segments) pairs += std::max<Index>(s.n, 8) * s.keys;  // few rows wait for the keys
-        cpu::attention<T>(q.view(), k.view(), v.view(), heads, segments, y.view(), path_, team(2 * pairs * q.dim(1)));
-        return y;
+        return attend(q, k, v, heads, segments);
+    }
+    Tensor attention(const Tensor& q, const Slab& k, const Slab& v, Heads heads, const Segments& segments) {
+        return std::visit(
+            [&](const auto& keys) {
+                return attend(q, keys, std::get<std::decay_t<decltype(keys)>>(v), heads, segments);
+            },
+            k);
     }
 
     Tensor gelu_tanh(Tensor x) {
@@ -214,6 +238,17 @@ private:
     /// Threads for a pass over so many numbers, each as costly as sixteen multiply-adds.
     int share(Index numbers) { return team(16 * numbers).threads; }
 
+    template <class S>
+    Tensor attend(const Tensor& q, const HostTensor<S>& k, const HostTensor<S>& v, Heads heads,
+                  const Segments& segments) {
+        Tensor y = make(shapes::attention(q.shape(), k.shape(), v.shape(), heads, segments));
+        Index pairs = 0;
+        for (const Segment& s : segments) pairs += std::max<Index>(s.n, 8) * s.keys;  // few rows wait for the keys
+        cpu::attention<T, S>(q.view(), k.view(), v.view(), heads, segments, y.view(), path_,
+                             team(2 * pairs * q.dim(1)));
+        return y;
+    }
+
     Tensor make(const Shape& shape) {
         return Tensor(shape, pool_.take(static_cast<std::size_t>(shape.numel()) * sizeof(T)));
     }
@@ -222,9 +257,10 @@ private:
         return x.storage().writable_alone() ? Tensor(shape, x.storage()) : make(shape);
     }
     /// Copies x first if anybody else can see its elements: a probe, a tape, a mapped file.
-    Tensor& own(Tensor& x) {
+    template <class S>
+    HostTensor<S>& own(HostTensor<S>& x) {
         if (!x.storage().writable_alone()) {
-            Tensor copy = make(x.shape());
+            HostTensor<S> copy(x.shape(), pool_.take(static_cast<std::size_t>(x.numel()) * sizeof(S)));
             std::ranges::copy(std::as_const(x).flat(), copy.data());
             x = std::move(copy);
         }
@@ -244,10 +280,12 @@ private:
     }
 
     Pool pool_;
+    Arena arena_;  // of the weights
     int threads_;
     Index least_work_ = Index(1) << 20;
     CpuPath path_;
     Precision precision_;
+    bool narrow_cache_ = precision_ != Precision::exact;
     std::vector<cpu::RopeTable<T>> rope_tables_;
 };
 

@@ -13,6 +13,7 @@
 /// of integers (Precision), they and int8 have panels of their own (integer_panels.hpp). Immutable, so threads may
 /// share one.
 
+#include <smolvlm/core/arena.hpp>
 #include <smolvlm/core/host_weight.hpp>
 #include <smolvlm/cpu/integer_panels.hpp>
 #include <smolvlm/cpu/turn.hpp>
@@ -39,10 +40,10 @@ template <class T>
 class PackedWeight {
 public:
     PackedWeight() = default;
-    /// Packs on `threads` threads. Throws ShapeError unless w is a matrix, ValueError unless it holds weights. A
-    /// PackedWeight<double> is exact whatever `precision` says.
+    /// Packs on `threads` threads, into `arena` if there is one. Throws ShapeError unless w is a matrix, ValueError unless
+    /// it holds weights. A PackedWeight<double> is exact whatever `precision` says.
     explicit PackedWeight(const HostWeight& w, int threads = 1, Precision precision = Precision::exact,
-                          CpuPath path = cpu_path())
+                          CpuPath path = cpu_path(), Arena* arena = nullptr)
         : shape_(w.shape()), dtype_(w.dtype) {
         SMOLVLM_CHECK(shape_.rank() == 2, ShapeError, "weight: ", shape_, " is no matrix");
         SMOLVLM_CHECK(is_floating(dtype_) || is_quantized(dtype_), ValueError, "weight: a tensor of ", dtype_,
@@ -50,7 +51,7 @@ public:
         if (std::is_same_v<T, float> && precision != Precision::exact && cols() <= longest_integer_sum)
             integers_ = {integer_format(dtype_, precision == Precision::int8, path >= CpuPath::avx512bf16), cols()};
         if (in_integers()) {
-            pack_integers(w, threads);
+            pack_integers(w, threads, arena);
             return;
         }
         if (is_quantized(dtype_)) {
@@ -59,7 +60,7 @@ public:
         }
         if (dtype_ == DType::f64 && sizeof(T) == 4) dtype_ = DType::f32;
         const std::size_t element = static_cast<std::size_t>(info(dtype_).block_bytes);
-        storage_ = Storage::allocate(static_cast<std::size_t>(panels() * cols() * panel_width<T>) * element);
+        storage_ = taken(static_cast<std::size_t>(panels() * cols() * panel_width<T>) * element, arena);
         visit_panels([&](auto* packed) { pack(w, packed, threads); });
     }
 
@@ -158,10 +159,14 @@ private:
                            reinterpret_cast<Bits*>(panel), panel_width<T>);
     }
 
-    void pack_integers(const HostWeight& w, int threads) {
+    static Storage taken(std::size_t bytes, Arena* arena) {
+        return arena ? arena->take(bytes) : Storage::allocate(bytes);
+    }
+
+    void pack_integers(const HostWeight& w, int threads, Arena* arena) {
         constexpr Index width = IntegerLayout::width;
         const Index size = integers_.panel_bytes();
-        storage_ = Storage::allocate(static_cast<std::size_t>(panels() * size));
+        storage_ = taken(static_cast<std::size_t>(panels() * size), arena);
         const Index workers = std::clamp<Index>(threads, 1, panels()), scratch = integer_scratch(integers_);
         std::vector<float> memory(static_cast<std::size_t>(workers * scratch));
         parallel_for(threads, workers, 1, [&](Index first, Index last) {

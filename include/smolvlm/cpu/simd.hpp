@@ -150,6 +150,22 @@ SMOLVLM_INLINE T largest(const Vec<T, L>& x) {
     }
 }
 
+namespace detail {
+/// L 16-bit numbers as 32-bit ones. (In assembler for the reason given at store_low_bytes.)
+template <int L>
+SMOLVLM_INLINE void load_words(const void* p, Raw<std::uint32_t, L>& wide) {
+    if constexpr (has_assembler && L >= 8) {
+#if defined(__x86_64__)
+        asm("vpmovzxwd %1, %0" : "=v"(wide) : "m"(*static_cast<const char(*)[std::size_t{2 * L}]>(p)));
+#endif
+    } else {
+        Raw<std::uint16_t, L> narrow;
+        std::memcpy(&narrow, p, sizeof narrow);
+        wide = __builtin_convertvector(narrow, Raw<std::uint32_t, L>);
+    }
+}
+}  // namespace detail
+
 /// L stored numbers of type W (float, bfloat16, half), widened to T without loss.
 template <class T, int L, class W>
 SMOLVLM_INLINE Vec<T, L> load_as(const W* p) {
@@ -159,9 +175,8 @@ SMOLVLM_INLINE Vec<T, L> load_as(const W* p) {
     } else if constexpr (std::is_same_v<T, double>) {
         return Vec<T, L>::of(__builtin_convertvector((load_as<float, L>(p).v), Raw<double, L>));
     } else {
-        Raw<std::uint16_t, L> narrow;
-        std::memcpy(&narrow, p, sizeof narrow);
-        const auto bits = __builtin_convertvector(narrow, Raw<std::uint32_t, L>);
+        Raw<std::uint32_t, L> bits;
+        detail::load_words<L>(p, bits);
         Vec<float, L> x;
         if constexpr (std::is_same_v<W, bfloat16>) {
             detail::reinterpret(bits << 16, x.v);

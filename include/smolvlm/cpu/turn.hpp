@@ -28,10 +28,10 @@ SMOLVLM_INLINE void turn_square(Vec<T, L>* rows) {
 
 }  // namespace turn_detail
 
-/// to[c, r] = from[r, c]        from [rows, cols]
+/// to[c, r] = from[r, c], widened if T is wider than S        from [rows, cols]
 struct Turn {
-    template <int Bytes, class T>
-    SMOLVLM_INLINE static void run(const T* from, Index ld_from, Index rows, Index cols, T* to, Index ld_to) {
+    template <int Bytes, class S, class T>
+    SMOLVLM_INLINE static void run(const S* from, Index ld_from, Index rows, Index cols, T* to, Index ld_to) {
         constexpr int L = lanes<T, Bytes>;
         using V = Vec<T, L>;
         Index r = 0;
@@ -40,7 +40,7 @@ struct Turn {
             for (; c + L <= cols; c += L) {
                 V square[std::size_t{L}];
 #pragma GCC unroll 16
-                for (int i = 0; i < L; ++i) square[i] = V::load(from + (r + i) * ld_from + c);
+                for (int i = 0; i < L; ++i) square[i] = load_as<T, L>(from + (r + i) * ld_from + c);
                 turn_detail::turn_square<L / 2>(square);
 #pragma GCC unroll 16
                 for (int i = 0; i < L; ++i) square[i].store(to + (c + i) * ld_to + r);

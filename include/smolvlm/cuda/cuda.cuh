@@ -33,6 +33,7 @@ class Cuda : cuda::Workspace<T> {
 public:
     using Scalar = float;
     using Tensor = cuda::DeviceTensor<T>;
+    using Slab = Tensor;
     using Weight = cuda::DeviceWeight<T>;
 
     /// What runs the kernels: its pool, its counters, its stream.
@@ -93,7 +94,8 @@ public:
         own(x);
         move(rows, cuda::last_writers(ids, x.dim(0)), over(x), x.dim(1));
     }
-    void write_rows(Tensor& slab, const Segments& segments, const Tensor& rows) {
+    std::vector<Slab> make_slabs(Index count, const Shape& shape) { return zero_slabs(*this, count, shape); }
+    void write_rows(Slab& slab, const Segments& segments, const Tensor& rows) {
         shapes::write_rows(slab.shape(), segments, rows.shape());
         own(slab);
         cuda::write_rows(on_.stream(), rows.data(), plan(segments).rows(on_), slab.data(), rows.dim(0), rows.dim(1));

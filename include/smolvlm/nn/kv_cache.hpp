@@ -9,7 +9,7 @@ namespace smolvlm {
 /// Keys and values of one layer: sequence b owns the rows b * capacity .. (b + 1) * capacity - 1.
 template <CachingBackend B>
 struct LayerCache {
-    Tensor<B> keys, values;  // [sequences * capacity, G*K]
+    Slab<B> keys, values;  // [sequences * capacity, G*K]
 };
 
 /// The keys and values that every layer keeps of the tokens already read, for one or several sequences of their own lengths.
@@ -75,12 +75,13 @@ public:
                 kept.push_back(static_cast<std::int32_t>(static_cast<Index>(b) * capacity_ + t));
         }
         const Segments destination(Segments::Mask::causal, std::move(moves));
-        for (LayerCache<B>& layer : layers_)
-            for (Tensor<B>* slab : {&layer.keys, &layer.values}) {
-                Tensor<B> larger = be.zeros({sequences() * grown, width_});
-                if (!kept.empty()) be.write_rows(larger, destination, be.gather_rows(*slab, kept));
-                *slab = std::move(larger);
-            }
+        std::vector<Slab<B>> larger =
+            be.make_slabs(2 * static_cast<Index>(layers_.size()), {sequences() * grown, width_});
+        for (std::size_t i = 0; i < larger.size(); ++i) {
+            Slab<B>& slab = i % 2 == 0 ? layers_[i / 2].keys : layers_[i / 2].values;
+            if (!kept.empty()) be.write_rows(larger[i], destination, be.gather_rows(slab, kept));
+            slab = std::move(larger[i]);
+        }
         capacity_ = grown;
     }
 

@@ -23,6 +23,7 @@ class Ref {
 public:
     using Scalar = T;
     using Tensor = HostTensor<T>;
+    using Slab = Tensor;
     using Weight = HostWeight;
 
     Tensor from_host(const HostTensor<T>& x) { return x; }
@@ -49,7 +50,8 @@ public:
         shapes::scatter_rows(x.shape(), ids, rows.shape());
         ref::scatter_rows(own(x).view(), ids, rows.view());
     }
-    void write_rows(Tensor& slab, const Segments& segments, const Tensor& rows) {
+    std::vector<Slab> make_slabs(Index count, const Shape& shape) { return zero_slabs(*this, count, shape); }
+    void write_rows(Slab& slab, const Segments& segments, const Tensor& rows) {
         shapes::write_rows(slab.shape(), segments, rows.shape());
         ref::write_rows(own(slab).view(), segments, rows.view());
     }

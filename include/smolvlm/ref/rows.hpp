@@ -8,9 +8,9 @@
 namespace smolvlm::ref {
 
 /// y[i, :] = x[ids[i], :]
-/// x [R, D]   ids [N]   ->   y [N, D]
-template <class T>
-void gather_rows(In<T> x, Ids ids, View<T> y) {
+/// x [R, D], held as S   ids [N]   ->   y [N, D]
+template <class S, class T>
+void gather_rows(View<const S> x, Ids ids, View<T> y) {
     for (std::size_t i = 0; i < ids.size(); ++i)
         std::ranges::copy(x.row(ids[i]), y.row(static_cast<Index>(i)).begin());
 }
@@ -48,12 +48,18 @@ void scatter_rows_vjp(Ids ids, In<T> dy, View<T> dx, Out<T> drows) {
 }
 
 /// The new rows of every segment become the last n of its keys: slab[k0 + past + t, :] = rows[q0 + t, :].
-/// slab [R, D]   rows [N, D]
-template <class T>
-void write_rows(View<T> slab, const Segments& segments, In<T> rows) {
+/// slab [R, D], held as S   rows [N, D]
+template <class S, class T>
+void write_rows(View<S> slab, const Segments& segments, View<const T> rows) {
+    const auto rounded = [](T number) {
+        if constexpr (sizeof(S) < sizeof(float))
+            return static_cast<S>(static_cast<float>(number));
+        else
+            return static_cast<S>(number);
+    };
     for (const Segment& s : segments)
         for (Index t = 0; t < s.n; ++t)
-            std::ranges::copy(rows.row(s.q0 + t), slab.row(s.k0 + s.past() + t).begin());
+            std::ranges::transform(rows.row(s.q0 + t), slab.row(s.k0 + s.past() + t).begin(), rounded);
 }
 
 }  // namespace smolvlm::ref
