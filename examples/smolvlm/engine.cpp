@@ -56,7 +56,8 @@ std::unique_ptr<Engine> make_engine(const EngineFlags& flags) {
                   " --dtype ", flags.dtype);
     if (flags.backend == "cuda") return make_cuda(flags);
     if (flags.backend == "ref") return flags.dtype == "f64" ? make_ref_double() : make_ref_float();
-    return flags.dtype == "f64" ? make_cpu_double(flags.threads) : make_cpu_float(flags.threads, flags.precision(), flags.narrow_cache());
+    if (flags.dtype == "f64") return make_cpu_double(flags.threads);
+    return make_cpu_float(flags.threads, flags.precision(), flags.narrow_cache());
 }
 
 }  // namespace cli

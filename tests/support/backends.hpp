@@ -27,9 +27,9 @@ namespace testing {
 using smolvlm::Backend;
 using smolvlm::HostTensor;
 using smolvlm::HostWeight;
+using smolvlm::Segments;
 using smolvlm::Shape;
 using smolvlm::Tensor;
-using smolvlm::Segments;
 using smolvlm::Weight;
 
 /// A tensor of the given numbers.
