@@ -42,6 +42,26 @@ TEST_CASE("image: interleaved bytes land in their planes, whatever their number"
         }
 }
 
+TEST_CASE("transpose_bytes: y[c][r] = x[r][c] for every number of rows and columns, and nothing beside it") {
+    for (const Index rows : {1, 15, 16, 17, 40})
+        for (const Index columns : {1, 15, 16, 33, 64}) {
+            const Index x_step = columns + 3, y_step = rows + 2;
+            std::vector<std::uint8_t> x(static_cast<std::size_t>(rows * x_step));
+            for (std::size_t i = 0; i < x.size(); ++i) x[i] = static_cast<std::uint8_t>(i * 37 % 251);
+            std::vector<std::uint8_t> y(static_cast<std::size_t>(columns * y_step), 255);
+            detail::transpose_bytes(x.data(), x_step, rows, columns, y.data(), y_step);
+            bool equal = true;
+            for (Index c = 0; c < columns; ++c)
+                for (Index r = 0; r < y_step; ++r) {
+                    const int expected = r < rows ? x[static_cast<std::size_t>(r * x_step + c)] : 255;
+                    equal = equal && y[static_cast<std::size_t>(c * y_step + r)] == expected;
+                }
+            CAPTURE(rows);
+            CAPTURE(columns);
+            CHECK(equal);
+        }
+}
+
 TEST_CASE("resize: a constant picture stays constant at every size and with every filter") {
     for (const auto& [filter, name] : filters)
         for (const int value : {0, 1, 127, 254, 255}) {

@@ -17,6 +17,7 @@
 #include <smolvlm/image/image.hpp>
 #include <smolvlm/image/resample_weights.hpp>
 #include <smolvlm/image/resize_vnni.hpp>
+#include <smolvlm/image/transpose_bytes.hpp>
 
 namespace smolvlm {
 
@@ -98,13 +99,9 @@ inline void resample_rows(const std::uint8_t* x, Index in, Index height, const R
         for (Index strip = begin; strip < end; ++strip) {
             const Index top = strip * resample_lanes;
             const Index rows = std::min(resample_lanes, height - top);
-            for (Index r = 0; r < rows; ++r)
-                for (Index i = 0; i < in; ++i)
-                    from[static_cast<std::size_t>(i * resample_lanes + r)] = x[(top + r) * in + i];
+            transpose_bytes(x + top * in, in, rows, in, from.data(), resample_lanes);
             kernels.strip(from.data(), axis, to.data());
-            for (Index r = 0; r < rows; ++r)
-                for (Index i = 0; i < out; ++i)
-                    y[(top + r) * out + i] = to[static_cast<std::size_t>(i * resample_lanes + r)];
+            transpose_bytes(to.data(), resample_lanes, out, rows, y + top * out, out);
         }
     });
 }
