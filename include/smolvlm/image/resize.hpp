@@ -16,6 +16,7 @@
 #include <smolvlm/core/parallel.hpp>
 #include <smolvlm/image/image.hpp>
 #include <smolvlm/image/resample_weights.hpp>
+#include <smolvlm/image/resize_avx2.hpp>
 #include <smolvlm/image/resize_vnni.hpp>
 #include <smolvlm/image/transpose_bytes.hpp>
 
@@ -26,72 +27,44 @@ namespace detail {
 /// How many bytes are summed side by side: one register of bytes, one to four registers of sums.
 constexpr Index resample_lanes = 16;
 
-/// y[0..16) = the weighted sum of `taps` groups of 16 bytes, `step` bytes apart, rounded and clamped.
-[[gnu::always_inline]] inline void resample_16(const std::uint8_t* x, Index step, const std::int32_t* weights,
-                                               Index taps, std::uint8_t* y) {
-    std::int32_t sum[resample_lanes];
-    for (Index lane = 0; lane < resample_lanes; ++lane) sum[lane] = ResampleWeights::half;
-    for (Index tap = 0; tap < taps; ++tap, x += step)
-        for (Index lane = 0; lane < resample_lanes; ++lane) sum[lane] += weights[tap] * std::int32_t(x[lane]);
-    for (Index lane = 0; lane < resample_lanes; ++lane)
-        y[lane] = static_cast<std::uint8_t>(std::clamp(sum[lane] >> ResampleWeights::fraction_bits, 0, 255));
-}
+/// The sums along one axis, as this processor is best at them. Keeps a reference to the axis.
+class Resampler {
+public:
+    explicit Resampler(const ResampleWeights& axis, [[maybe_unused]] CpuPath path = cpu_path()) : axis_(axis) {
+#if defined(__x86_64__)
+        if (path >= CpuPath::avx2) pairs_.emplace(axis);
+#endif
+    }
+    const ResampleWeights& axis() const { return axis_; }
+    Index size() const { return static_cast<Index>(axis_.first.size()); }
 
-/// Sixteen neighbouring rows at once: x and y are strips [width][16], pixel columns transposed into lanes.
-[[gnu::always_inline]] inline void resample_strip_body(const std::uint8_t* x, const ResampleWeights& axis,
-                                                       std::uint8_t* y) {
-    const auto out = static_cast<Index>(axis.first.size());
-    for (Index i = 0; i < out; ++i) {
+    /// y[0..16) = output i of sixteen lines side by side, whose inputs lie `step` bytes apart from x on.
+    void lanes(const std::uint8_t* x, Index step, Index i, std::uint8_t* y) const {
         const auto at = static_cast<std::size_t>(i);
-        resample_16(x + axis.first[at] * resample_lanes, resample_lanes, axis.weights.data() + i * axis.stride,
-                    axis.count[at], y + i * resample_lanes);
-    }
-}
-
-/// One output row of width >= 16 from `taps` input rows that follow one another at x.
-[[gnu::always_inline]] inline void resample_row_body(const std::uint8_t* x, Index width, const std::int32_t* weights,
-                                                     Index taps, std::uint8_t* y) {
-    for (Index column = 0; column < width; column += resample_lanes) {
-        const Index from = std::min(column, width - resample_lanes);  // the last group overlaps its neighbour
-        resample_16(x + from, width, weights, taps, y + from);
-    }
-}
-
-// The same bodies compiled for wider registers and chosen at run time, so that a consumer's plain -O2 is fast, too.
-inline void resample_strip_plain(const std::uint8_t* x, const ResampleWeights& axis, std::uint8_t* y) {
-    resample_strip_body(x, axis, y);
-}
-inline void resample_row_plain(const std::uint8_t* x, Index width, const std::int32_t* weights, Index taps,
-                               std::uint8_t* y) {
-    resample_row_body(x, width, weights, taps, y);
-}
+        x += axis_.first[at] * step;
 #if defined(__x86_64__)
-[[gnu::target("avx2")]] inline void resample_strip_avx2(const std::uint8_t* x, const ResampleWeights& axis,
-                                                        std::uint8_t* y) {
-    resample_strip_body(x, axis, y);
-}
-[[gnu::target("avx2")]] inline void resample_row_avx2(const std::uint8_t* x, Index width, const std::int32_t* weights,
-                                                      Index taps, std::uint8_t* y) {
-    resample_row_body(x, width, weights, taps, y);
-}
+        if (pairs_) return resample_16_avx2(x, step, *pairs_, at, axis_.count[at], y);
 #endif
+        std::int32_t sum[resample_lanes];
+        for (Index lane = 0; lane < resample_lanes; ++lane) sum[lane] = ResampleWeights::half;
+        for (Index tap = 0; tap < axis_.count[at]; ++tap, x += step)
+            for (Index lane = 0; lane < resample_lanes; ++lane)
+                sum[lane] += axis_.weight(at, tap) * std::int32_t(x[lane]);
+        for (Index lane = 0; lane < resample_lanes; ++lane)
+            y[lane] = static_cast<std::uint8_t>(std::clamp(sum[lane] >> ResampleWeights::fraction_bits, 0, 255));
+    }
 
-struct ResampleKernels {
-    decltype(&resample_strip_plain) strip = &resample_strip_plain;
-    decltype(&resample_row_plain) row = &resample_row_plain;
+private:
+    const ResampleWeights& axis_;
+#if defined(__x86_64__)
+    std::optional<WordPairs> pairs_;
+#endif
 };
-inline ResampleKernels resample_kernels() {
-#if defined(__x86_64__)
-    if (cpu_path() >= CpuPath::avx2) return {&resample_strip_avx2, &resample_row_avx2};
-#endif
-    return {};
-}
 
 /// Rows [height, in] of a plane to rows [height, out].
-inline void resample_rows(const std::uint8_t* x, Index in, Index height, const ResampleWeights& axis, std::uint8_t* y,
+inline void resample_rows(const std::uint8_t* x, Index in, Index height, const Resampler& sums, std::uint8_t* y,
                           int threads) {
-    const auto out = static_cast<Index>(axis.first.size());
-    const ResampleKernels kernels = resample_kernels();
+    const Index out = sums.size();
     const Index strips = (height + resample_lanes - 1) / resample_lanes;
     parallel_for(threads, strips, 1, [&](Index begin, Index end) {
         std::vector<std::uint8_t> from(static_cast<std::size_t>(in * resample_lanes));
@@ -100,30 +73,31 @@ inline void resample_rows(const std::uint8_t* x, Index in, Index height, const R
             const Index top = strip * resample_lanes;
             const Index rows = std::min(resample_lanes, height - top);
             transpose_bytes(x + top * in, in, rows, in, from.data(), resample_lanes);
-            kernels.strip(from.data(), axis, to.data());
+            for (Index i = 0; i < out; ++i)
+                sums.lanes(from.data(), resample_lanes, i, to.data() + i * resample_lanes);
             transpose_bytes(to.data(), resample_lanes, out, rows, y + top * out, out);
         }
     });
 }
 
 /// Columns of a plane [in, width] to [out, width].
-inline void resample_columns(const std::uint8_t* x, Index width, const ResampleWeights& axis, std::uint8_t* y,
-                             int threads) {
-    const auto out = static_cast<Index>(axis.first.size());
-    const ResampleKernels kernels = resample_kernels();
-    parallel_for(threads, out, 8, [&](Index begin, Index end) {
+inline void resample_columns(const std::uint8_t* x, Index width, const Resampler& sums, std::uint8_t* y, int threads) {
+    const ResampleWeights& axis = sums.axis();
+    parallel_for(threads, sums.size(), 8, [&](Index begin, Index end) {
         for (Index i = begin; i < end; ++i) {
-            const auto at = static_cast<std::size_t>(i);
-            const std::uint8_t* source = x + axis.first[at] * width;
-            const std::int32_t* weights = axis.weights.data() + i * axis.stride;
             if (width >= resample_lanes) {
-                kernels.row(source, width, weights, axis.count[at], y + i * width);
+                for (Index column = 0; column < width; column += resample_lanes) {
+                    const Index from = std::min(column, width - resample_lanes);  // the last overlaps its neighbour
+                    sums.lanes(x + from, width, i, y + i * width + from);
+                }
                 continue;
             }
+            const auto at = static_cast<std::size_t>(i);
+            const std::uint8_t* source = x + axis.first[at] * width;
             for (Index column = 0; column < width; ++column) {
                 std::int32_t sum = ResampleWeights::half;
                 for (Index tap = 0; tap < axis.count[at]; ++tap)
-                    sum += weights[tap] * std::int32_t(source[tap * width + column]);
+                    sum += axis.weight(at, tap) * std::int32_t(source[tap * width + column]);
                 y[i * width + column] =
                     static_cast<std::uint8_t>(std::clamp(sum >> ResampleWeights::fraction_bits, 0, 255));
             }
@@ -134,13 +108,15 @@ inline void resample_columns(const std::uint8_t* x, Index width, const ResampleW
 /// One pass along the rows, by the loops above.
 inline Image resize_rows(const Image& x, const ResampleWeights& axis, int threads) {
     Image y(static_cast<Index>(axis.first.size()), x.height());
-    for (int c = 0; c < 3; ++c) resample_rows(x.plane(c), x.width(), x.height(), axis, y.plane(c), threads);
+    const Resampler sums(axis);
+    for (int c = 0; c < 3; ++c) resample_rows(x.plane(c), x.width(), x.height(), sums, y.plane(c), threads);
     return y;
 }
 /// One pass along the columns.
 inline Image resize_columns(const Image& x, const ResampleWeights& axis, int threads) {
     Image y(x.width(), static_cast<Index>(axis.first.size()));
-    for (int c = 0; c < 3; ++c) resample_columns(x.plane(c), x.width(), axis, y.plane(c), threads);
+    const Resampler sums(axis);
+    for (int c = 0; c < 3; ++c) resample_columns(x.plane(c), x.width(), sums, y.plane(c), threads);
     return y;
 }
 
