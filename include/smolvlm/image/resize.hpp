@@ -35,22 +35,27 @@ public:
         if (path >= CpuPath::avx2) pairs_.emplace(axis);
 #endif
     }
-    const ResampleWeights& axis() const { return axis_; }
     Index size() const { return static_cast<Index>(axis_.first.size()); }
 
     /// y[0..16) = output i of sixteen lines side by side, whose inputs lie `step` bytes apart from x on.
     void lanes(const std::uint8_t* x, Index step, Index i, std::uint8_t* y) const {
+#if defined(__x86_64__)
+        const auto at = static_cast<std::size_t>(i);
+        if (pairs_) return resample_16_avx2(x + axis_.first[at] * step, step, *pairs_, at, axis_.count[at], y);
+#endif
+        plain<resample_lanes>(x, step, i, y);
+    }
+
+    /// The same of `n` lines, as it is defined.
+    template <Index n>
+    void plain(const std::uint8_t* x, Index step, Index i, std::uint8_t* y) const {
         const auto at = static_cast<std::size_t>(i);
         x += axis_.first[at] * step;
-#if defined(__x86_64__)
-        if (pairs_) return resample_16_avx2(x, step, *pairs_, at, axis_.count[at], y);
-#endif
-        std::int32_t sum[resample_lanes];
-        for (Index lane = 0; lane < resample_lanes; ++lane) sum[lane] = ResampleWeights::half;
+        std::int32_t sum[std::size_t{n}];
+        for (Index lane = 0; lane < n; ++lane) sum[lane] = ResampleWeights::half;
         for (Index tap = 0; tap < axis_.count[at]; ++tap, x += step)
-            for (Index lane = 0; lane < resample_lanes; ++lane)
-                sum[lane] += axis_.weight(at, tap) * std::int32_t(x[lane]);
-        for (Index lane = 0; lane < resample_lanes; ++lane)
+            for (Index lane = 0; lane < n; ++lane) sum[lane] += axis_.weight(at, tap) * std::int32_t(x[lane]);
+        for (Index lane = 0; lane < n; ++lane)
             y[lane] = static_cast<std::uint8_t>(std::clamp(sum[lane] >> ResampleWeights::fraction_bits, 0, 255));
     }
 
@@ -82,24 +87,16 @@ inline void resample_rows(const std::uint8_t* x, Index in, Index height, const R
 
 /// Columns of a plane [in, width] to [out, width].
 inline void resample_columns(const std::uint8_t* x, Index width, const Resampler& sums, std::uint8_t* y, int threads) {
-    const ResampleWeights& axis = sums.axis();
     parallel_for(threads, sums.size(), 8, [&](Index begin, Index end) {
         for (Index i = begin; i < end; ++i) {
-            if (width >= resample_lanes) {
-                for (Index column = 0; column < width; column += resample_lanes) {
-                    const Index from = std::min(column, width - resample_lanes);  // the last overlaps its neighbour
-                    sums.lanes(x + from, width, i, y + i * width + from);
-                }
+            std::uint8_t* const row = y + i * width;
+            if (width < resample_lanes) {
+                for (Index column = 0; column < width; ++column) sums.plain<1>(x + column, width, i, row + column);
                 continue;
             }
-            const auto at = static_cast<std::size_t>(i);
-            const std::uint8_t* source = x + axis.first[at] * width;
-            for (Index column = 0; column < width; ++column) {
-                std::int32_t sum = ResampleWeights::half;
-                for (Index tap = 0; tap < axis.count[at]; ++tap)
-                    sum += axis.weight(at, tap) * std::int32_t(source[tap * width + column]);
-                y[i * width + column] =
-                    static_cast<std::uint8_t>(std::clamp(sum >> ResampleWeights::fraction_bits, 0, 255));
+            for (Index column = 0; column < width; column += resample_lanes) {
+                const Index from = std::min(column, width - resample_lanes);  // the last group overlaps its neighbour
+                sums.lanes(x + from, width, i, row + from);
             }
         }
     });

@@ -6,7 +6,6 @@
 ///
 /// Two taps are multiplied at once. Everything is integer, so the bytes are those of the plain loops.
 
-#include <algorithm>
 #include <cstdint>
 #include <vector>
 
