@@ -18,7 +18,10 @@ struct Connector {
           proj(config.vision.hidden_size * config.scale_factor * config.scale_factor, config.text.hidden_size) {}
 
     Tensor<B> forward(B& be, const Tensor<B>& features, const PatchGrid& grid) const {  // [I*P, Dv] -> [I*P/(s*s), Dt]
-        return proj.forward(be, be.pixel_shuffle(features, grid.rows, grid.cols, scale));
+        if constexpr (requires { be.pixel_shuffle_linear(features, grid.rows, grid.cols, scale, proj.weight); })
+            return be.pixel_shuffle_linear(features, grid.rows, grid.cols, scale, proj.weight);  // in one piece
+        else
+            return proj.forward(be, be.pixel_shuffle(features, grid.rows, grid.cols, scale));
     }
 
     static void visit(auto& self, auto&& f) { f("modality_projection.proj", self.proj); }

@@ -70,6 +70,14 @@ struct GatedMlp {
         return down_proj.forward(be, be.silu_mul(gate_proj.forward(be, x), up_proj.forward(be, x)));
     }
 
+    /// x& += forward(h): in one piece on a backend that has one, which no contract asks for.
+    void forward_add(B& be, Tensor<B>& x, const Tensor<B>& h) const {
+        if constexpr (requires { be.add_gated_mlp(x, h, gate_proj.weight, up_proj.weight, down_proj.weight); })
+            be.add_gated_mlp(x, h, gate_proj.weight, up_proj.weight, down_proj.weight);
+        else
+            be.add_to(x, forward(be, h));
+    }
+
     static void visit(auto& self, auto&& f) {
         f("gate_proj", self.gate_proj);
         f("up_proj", self.up_proj);
@@ -93,7 +101,7 @@ struct DecoderLayer {
     void forward(B& be, Tensor<B>& x, const Segments& seg, typename LayerCacheOf<B>::type* cache) const {  // x& [N, D]
         Tensor<B> h = self_attn.forward(be, input_layernorm.forward(be, x), seg, cache);
         h = post_attention_layernorm.forward_sum(be, x, std::move(h));  // x += h on the way
-        be.add_to(x, mlp.forward(be, h));
+        mlp.forward_add(be, x, h);
     }
 
     static void visit(auto& self, auto&& f) {
