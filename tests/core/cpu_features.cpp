@@ -19,13 +19,16 @@ TEST_CASE("cpu_features: a path is chosen by what the processor has") {
     cpu.avx512_bf16 = true;
     CHECK(best_cpu_path(cpu) == CpuPath::avx512);  // whoever has bf16 products has those of bytes
     cpu.avx512_vnni = true;
+    CHECK(last_cpu_path(cpu) == CpuPath::avx512bf16);
+    CHECK(best_cpu_path(cpu) == CpuPath::avx512vnni);  // floats come sooner than slow products of bf16
+    cpu.fast_bf16 = true;
     CHECK(best_cpu_path(cpu) == CpuPath::avx512bf16);
     cpu.avx512_bf16 = false;
     CHECK(best_cpu_path(cpu) == CpuPath::avx512vnni);
     cpu.avx512_bf16 = cpu.amx_bf16 = true;
-    CHECK(best_cpu_path(cpu) == CpuPath::avx512bf16);
+    CHECK(last_cpu_path(cpu) == CpuPath::avx512bf16);
     cpu.amx_int8 = true;
-    CHECK(best_cpu_path(cpu) == CpuPath::amx);
+    CHECK(last_cpu_path(cpu) == CpuPath::amx);
 }
 
 TEST_CASE("cpu_features: a name picks a supported path, anything else is an error that lists what there is") {

@@ -116,6 +116,68 @@ TEST_CASE("cpu attention: the result does not depend on the threads") {
     }
 }
 
+namespace {
+
+/// Attention in words on every path, with one thread and with three, within `tolerance` of the definition.
+void check_words(const HostTensor<double>& q, const HostTensor<double>& k, const HostTensor<double>& v, Heads heads,
+                 const Segments& segments, double tolerance) {
+    const auto expected = Ref<double>().attention(q, k, v, heads, segments);
+    const auto few_q = as<float>(q), few_k = as<float>(k), few_v = as<float>(v);
+    HostTensor<float> first;
+    for (CpuPath path : integer_paths())
+        for (int threads : {1, 3}) {
+            CAPTURE(join(path));
+            CAPTURE(threads);
+            Pool pool;
+            HostTensor<float> y(q.shape());
+            cpu::attention<float, float>(few_q.view(), few_k.view(), few_v.view(), heads, segments, y.view(), true, path,
+                                         {threads, &pool});
+            check_close(y, expected, tolerance);
+            if (first.empty()) first = y;
+            check_close(y, as<double>(first), 5e-4);  // a last bit of an exponential may move a weight by 1/8191
+        }
+}
+
+}  // namespace
+
+TEST_CASE("cpu attention in words: any heads, length and width, ragged, with gaps") {
+    const auto check = [](Heads heads, Index K, const Segments& segments) {
+        CAPTURE(heads.query);
+        CAPTURE(K);
+        const Shape kv{segments.key_rows() + 2, heads.kv * K};
+        // Weights are rounded to 1/8191 of a row's largest, values (up to 4 or so) to 1/2047.
+        check_words(random_tensor({segments.rows(), heads.query * K}, 1), random_tensor(kv, 2), random_tensor(kv, 3), heads,
+                    segments, 6e-3);
+    };
+    for (Index n : {5, 8, 31, 64, 65, 127, 128, 129, 300})
+        for (Heads heads : {Heads{3, 3}, Heads{9, 3}}) {
+            check(heads, 8, Segments(causal, {{0, n, 0, n}}));
+            check(heads, 8, Segments(full, {{0, n, 0, n}}));
+        }
+    for (Index K : {1, 2, 3, 15, 16, 17, 64, 72, 130}) check({2, 1}, K, Segments(causal, {{0, 30, 0, 200}}));
+    check({2, 2}, 16, Segments(full, {{0, 30, 0, 1100}}));
+    check({6, 2}, 16, Segments(causal, {{0, 40, 0, 1050}}));
+    check({4, 2}, 12, Segments(causal, {{0, 7, 5, 9}, {7, 20, 40, 20}, {27, 1, 100, 77}, {28, 6, 0, 6}}));
+    check({2, 1}, 8, Segments(full, {{0, 9, 0, 0}}));
+}
+
+TEST_CASE("cpu attention in words: equal scores give the mean, one large score its value, and a NaN does not vanish") {
+    auto q = HostTensor<double>::zeros({9, 8}), k = random_tensor({400, 8}, 2), v = random_tensor({400, 8}, 3);
+    const Segments segments(full, {{0, 9, 0, 400}});
+    check_words(q, k, v, {1, 1}, segments, 1e-3);  // all weights are 1: only values are rounded, by 4 / 4094 at most
+    for (double& value : q.flat()) value = 300;
+    for (Index d = 0; d < 8; ++d) k.data()[123 * 8 + d] = 4;  // a score thousands above the others
+    check_words(q, k, v, {1, 1}, segments, 1e-3);
+    k.data()[7] = std::numeric_limits<double>::quiet_NaN();
+    Pool pool;
+    for (CpuPath path : integer_paths()) {
+        HostTensor<float> y({9, 8});
+        cpu::attention<float, float>(as<float>(q).view(), as<float>(k).view(), as<float>(v).view(), {1, 1}, segments, y.view(),
+                                     true, path, {1, &pool});
+        for (const float number : y.flat()) CHECK(std::isnan(number));
+    }
+}
+
 TEST_CASE_TEMPLATE("cpu rope: every width, position and segment; in place or not", T, float, double) {
     on_every_path<T>([](Cpu<T>& be) {
         for (Index K : {2, 4, 6, 30, 32, 34, 64, 66})

@@ -280,7 +280,7 @@ TEST_CASE("cpu bf16: activations are rounded to the nearest bf16, and a weight i
         CAPTURE(join(path));
         std::vector<bfloat16> y(40);
         const float* const from = x.data();
-        cpu::dispatch<cpu::bf16_detail::RoundRows>(path, from, Index(1), K, y.data(), Index(40));
+        cpu::dispatch<cpu::bf16_detail::RoundRows>(path, from, K, Index(1), K, y.data(), Index(40));
         for (std::size_t k = 0; k < x.size(); ++k) CHECK(y[k].bits == bfloat16(x[k]).bits);
     }
     CHECK(Cpu<float>(1, CpuPath::avx2, Precision::native).make_weight(w).in_panels());

@@ -15,7 +15,7 @@ namespace smolvlm::test {
 /// Every path that this machine can run, up to `last`.
 inline std::vector<CpuPath> paths(CpuPath last) {
     std::vector<CpuPath> list;
-    for (int i = 0; i <= static_cast<int>(std::min(last, best_cpu_path(cpu_features()))); ++i)
+    for (int i = 0; i <= static_cast<int>(std::min(last, last_cpu_path(cpu_features()))); ++i)
         list.push_back(static_cast<CpuPath>(i));
     return list;
 }

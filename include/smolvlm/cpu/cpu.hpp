@@ -16,6 +16,7 @@
 #include <smolvlm/cpu/cross_entropy.hpp>
 #include <smolvlm/cpu/linear.hpp>
 #include <smolvlm/cpu/linear_vjp.hpp>
+#include <smolvlm/cpu/mlp.hpp>
 #include <smolvlm/cpu/norm.hpp>
 #include <smolvlm/cpu/norm_vjp.hpp>
 #include <smolvlm/cpu/patchify.hpp>
@@ -151,6 +152,24 @@ public:
         x = std::move(y);
     }
 
+    /// x& += w2 gelu_tanh(w1 h + b1) + b2: layers ask for it where a backend has it (vision/encoder_layer.hpp).
+    void add_gelu_mlp(Tensor& x, const Tensor& h, const Weight& w1, const Tensor& b1, const Weight& w2, const Tensor& b2) {
+        const Shape inner = shapes::linear(h.shape(), w1.shape(), b1.shape());
+        shapes::same("add_to", x.shape(), shapes::linear(inner, w2.shape(), b2.shape()));
+        const cpu::Mlp<T> mlp{w1, b1.view(), nullptr, w2, b2.view()};
+        if (!goes_block_by_block(mlp, h)) return add_to(x, linear(gelu_tanh(linear(h, w1, b1)), w2, b2));
+        cpu::add_mlp<cpu::GeluTanh, T>(h.view(), mlp, own(x).view(), path_, team(h.dim(0) * (w1.rows() + w2.rows()) * w1.cols()));
+    }
+    /// x& += down (silu(gate h) * (up h)): likewise (text/decoder_layer.hpp).
+    void add_gated_mlp(Tensor& x, const Tensor& h, const Weight& gate, const Weight& up, const Weight& down) {
+        const Shape inner = shapes::same("silu_mul", shapes::linear(h.shape(), gate.shape(), {}),
+                                         shapes::linear(h.shape(), up.shape(), {}));
+        shapes::same("add_to", x.shape(), shapes::linear(inner, down.shape(), {}));
+        const cpu::Mlp<T> mlp{gate, {}, &up, down, {}};
+        if (!goes_block_by_block(mlp, h)) return add_to(x, linear(silu_mul(linear(h, gate, {}), linear(h, up, {})), down, {}));
+        cpu::add_mlp<cpu::SiluMul, T>(h.view(), mlp, own(x).view(), path_, team(3 * h.numel() * gate.rows()));
+    }
+
     Tensor patchify(const Tensor& x, Index patch) {
         Tensor y = make(shapes::patchify(x.shape(), patch));
         cpu::patchify<T>(x.view(), patch, y.view(), share(y.numel()));
@@ -238,13 +257,17 @@ private:
     /// Threads for a pass over so many numbers, each as costly as sixteen multiply-adds.
     int share(Index numbers) { return team(16 * numbers).threads; }
 
+    /// Are there rows enough for cpu/mlp.hpp?
+    bool goes_block_by_block(const cpu::Mlp<T>& mlp, const Tensor& h) const { return mlp.alike() && h.dim(0) >= 16; }
+
     template <class S>
     Tensor attend(const Tensor& q, const HostTensor<S>& k, const HostTensor<S>& v, Heads heads,
                   const Segments& segments) {
         Tensor y = make(shapes::attention(q.shape(), k.shape(), v.shape(), heads, segments));
         Index pairs = 0;
         for (const Segment& s : segments) pairs += std::max<Index>(s.n, 8) * s.keys;  // few rows wait for the keys
-        cpu::attention<T, S>(q.view(), k.view(), v.view(), heads, segments, y.view(), path_,
+        const bool narrow = precision_ != Precision::exact && cpu::has_fast_words(path_);
+        cpu::attention<T, S>(q.view(), k.view(), v.view(), heads, segments, y.view(), narrow, path_,
                              team(2 * pairs * q.dim(1)));
         return y;
     }

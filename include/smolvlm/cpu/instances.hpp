@@ -20,8 +20,8 @@
                                const Team&);                                                                           \
     how void rope<T>(In<T>, Index, RopeTable<T>&, const Segments&, View<T>, CpuPath, int);                             \
     how void rope_vjp<T>(Index, RopeTable<T>&, const Segments&, In<T>, Sink<T>, CpuPath, int);                         \
-    how void attention<T, T>(In<T>, In<T>, In<T>, Heads, const Segments&, View<T>, CpuPath, const Team&);              \
-    how void attention<T, bfloat16>(In<T>, In<bfloat16>, In<bfloat16>, Heads, const Segments&, View<T>, CpuPath,       \
+    how void attention<T, T>(In<T>, In<T>, In<T>, Heads, const Segments&, View<T>, bool, CpuPath, const Team&);        \
+    how void attention<T, bfloat16>(In<T>, In<bfloat16>, In<bfloat16>, Heads, const Segments&, View<T>, bool, CpuPath, \
                                     const Team&);                                                                      \
     how void attention_vjp<T>(In<T>, In<T>, In<T>, Heads, const Segments&, In<T>, Sink<T>, T*, T*, CpuPath,            \
                               const Team&);                                                                            \

@@ -10,7 +10,6 @@
 #include <cmath>
 #include <cstdint>
 
-#include <smolvlm/core/storage.hpp>
 #include <smolvlm/core/view.hpp>
 #include <smolvlm/cpu/dispatch.hpp>
 
@@ -31,18 +30,19 @@ struct IntegerRows {
     static std::size_t bytes(Index rows, Index K, Index blocks) {
         return static_cast<std::size_t>(rows * (stride_of(K) + blocks * 8));
     }
-    static IntegerRows in(const Storage& memory, Index rows, Index K, Index blocks) {
-        auto* const q = reinterpret_cast<std::int8_t*>(memory.data());
+    static IntegerRows in(std::byte* memory, Index rows, Index K, Index blocks) {
+        auto* const q = reinterpret_cast<std::int8_t*>(memory);
         auto* const scale = reinterpret_cast<float*>(q + rows * stride_of(K));
         return {q, stride_of(K), scale, reinterpret_cast<std::int32_t*>(scale + rows * blocks), blocks};
     }
 };
 
-/// rows of x [rows, K] into `to`, in blocks of `block` numbers; `offset` as in integer_panels.hpp.
+/// rows of x [rows, K], ldx numbers apart, into `to`, in blocks of `block` numbers; `offset` as in integer_panels.hpp.
 struct QuantizeRows {
     template <int Bytes>
-    SMOLVLM_INLINE static void run(const float* x, Index rows, Index K, Index block, int offset, IntegerRows to) {
-        for (Index r = 0; r < rows; ++r, x += K) {
+    SMOLVLM_INLINE static void run(const float* x, Index ldx, Index rows, Index K, Index block, int offset,
+                                   IntegerRows to) {
+        for (Index r = 0; r < rows; ++r, x += ldx) {
             const IntegerRows row = to.at(r);
             for (Index b = 0; b < row.blocks; ++b)
                 quantize<Bytes>(x + b * block, std::min(block, K - b * block), offset, row.q + b * block, row.scale + b,

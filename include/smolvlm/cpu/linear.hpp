@@ -7,9 +7,9 @@
 /// sums in them, whatever the threads, and, with floating weights on the vector paths, however many rows are beside
 /// it: a prompt read at once or token by token gives the same numbers.
 
-#include <smolvlm/cpu/bf16_linear.hpp>
 #include <smolvlm/cpu/eigen.hpp>
 #include <smolvlm/cpu/gemm.hpp>
+#include <smolvlm/cpu/narrow_linear.hpp>
 #include <smolvlm/cpu/packed_weight.hpp>
 #include <smolvlm/cpu/quantized_dot.hpp>
 #include <smolvlm/cpu/team.hpp>
@@ -48,10 +48,11 @@ struct FewRows {
 template <class T>
 struct ManyRows {
     template <int Bytes>
-    SMOLVLM_INLINE static void run(Index rows, const T* x, Index ldx, const T* panel, Index K, TileOut<T> out) {
+    SMOLVLM_INLINE static void run(Index rows, const T* x, Index ldx, const T* panel, Index K, TileOut<T> out,
+                                   Ahead ahead) {
         constexpr int L = lanes<T, Bytes>, R = Bytes == 64 ? 8 : 6;
         constexpr int C = tile_columns(R, static_cast<int>(panel_width<T>) / L, Bytes);
-        tiles<L, R, C>(rows, x, ldx, panel, panel_width<T>, K, panel_width<T>, out);
+        tiles<L, R, C>(rows, x, ldx, panel, panel_width<T>, K, panel_width<T>, out, ahead);
     }
 };
 
@@ -120,6 +121,18 @@ const T* panel_of(const PackedWeight<T>& w, Index p, Index k0, Index count, T* t
     return panel;
 }
 
+/// What comes after `count` columns from k0 on of panel p: the same columns of the next.
+template <class T>
+Ahead after(const PackedWeight<T>& w, Index p, Index k0, Index count) {
+    Ahead ahead;
+    if (w.in_panels())
+        w.with_panels([&](const auto* panels) {
+            ahead = Ahead::of(panels + ((p + 1) * w.cols() + k0) * panel_width<T>,
+                              count * panel_width<T> * static_cast<Index>(sizeof *panels));
+        });
+    return ahead;
+}
+
 template <class T>
 void few(In<T> x, const PackedWeight<T>& w, In<T> bias, View<T> y, CpuPath path, const Team& team) {
     constexpr Index width = panel_width<T>;
@@ -172,9 +185,32 @@ bool rows_collide(Index K) {
     return K * static_cast<Index>(sizeof(T)) % 2048 == 0;
 }
 
+/// What a worker needs beside its rows: a widened panel, and the columns of a panel that goes beyond the last row of W.
+template <class T>
+Index scratch_size(Index rows) {
+    return (k_chunk<T> + rows) * panel_width<T>;
+}
+
+/// out = plus + a w^T for the panels p0 .. p1 - 1 of w and its columns k0 .. k0 + count - 1, which are those of
+/// a [rows, count]; `out` is where panel p0 begins.
+template <class T>
+void times_panels(Index rows, const T* a, Index lda, const PackedWeight<T>& w, Index p0, Index p1, Index k0, Index count,
+                  const TileOut<T>& out, T* scratch, CpuPath path) {
+    constexpr Index width = panel_width<T>;
+    for (Index p = p0; p < p1; ++p) {
+        const T* const panel = panel_of(w, p, k0, count, scratch, path);
+        into_columns(rows, w.rows() - p * width, width, out.at(0, (p - p0) * width), scratch + k_chunk<T> * width,
+                     [&](const TileOut<T>& columns) {
+                         if (path == CpuPath::portable)
+                             eigen_block(rows, a, lda, panel, width, count, columns);
+                         else
+                             dispatch<ManyRows<T>>(path, rows, a, lda, panel, count, columns, after(w, p, k0, count));
+                     });
+    }
+}
+
 template <class T>
 void many(In<T> x, const PackedWeight<T>& w, In<T> bias, View<T> y, CpuPath path, const Team& team) {
-    constexpr Index width = panel_width<T>;
     const Index N = x.dim(0), K = x.dim(1), M = w.rows();
     const Index row_blocks = (N + block_rows - 1) / block_rows;
     const Index block = ((N + row_blocks - 1) / row_blocks + 7) / 8 * 8;
@@ -182,27 +218,18 @@ void many(In<T> x, const PackedWeight<T>& w, In<T> bias, View<T> y, CpuPath path
     const Index wanted = team.threads > 1 ? (8 * team.threads + row_blocks - 1) / row_blocks : 1;
     const Index groups = std::clamp<Index>(wanted, 1, w.panels());
     const bool copies = rows_collide<T>(K);
-    const Index near_size = copies ? block * k_stride<T> : 0, panel_size = k_chunk<T> * width;
+    const Index near_size = copies ? block * k_stride<T> : 0;
 
-    for_each_task<T>(team, row_blocks * groups, near_size + panel_size + block * width, [&](T* scratch, Index task) {
+    for_each_task<T>(team, row_blocks * groups, near_size + scratch_size<T>(block), [&](T* near, Index task) {
         const Index n0 = task / groups * block, rows = std::min(block, N - n0), group = task % groups;
-        T *const near = scratch, *const widened = near + near_size, *const edge = widened + panel_size;
+        const Index p0 = w.panels() * group / groups, p1 = w.panels() * (group + 1) / groups;
+        const TileOut<T> out = TileOut<T>{bias.data(), 0, y.data(), M}.at(n0, p0 * panel_width<T>);
         for (Index k0 = 0; k0 == 0 || k0 < K; k0 += k_chunk<T>) {
             const Index count = std::min(k_chunk<T>, K - k0);
-            const T* a = x.data() + n0 * K + k0;
+            const T* const a = x.data() + n0 * K + k0;
             for (Index r = 0; copies && r < rows; ++r) std::copy_n(a + r * K, count, near + r * k_stride<T>);
-            if (copies) a = near;
-            const Index lda = copies ? k_stride<T> : K;
-            for (Index p = w.panels() * group / groups; p < w.panels() * (group + 1) / groups; ++p) {
-                const T* const panel = panel_of(w, p, k0, count, widened, path);
-                const TileOut<T> out{bias ? bias.data() + p * width : nullptr, 0, y.data() + n0 * M + p * width, M};
-                into_columns(rows, M - p * width, width, at_chain(out, k0), edge, [&](TileOut<T> columns) {
-                    if (path == CpuPath::portable)
-                        eigen_block(rows, a, lda, panel, width, count, columns);
-                    else
-                        dispatch<ManyRows<T>>(path, rows, a, lda, panel, count, columns);
-                });
-            }
+            times_panels(rows, copies ? near : a, copies ? k_stride<T> : K, w, p0, p1, k0, count, at_chain(out, k0),
+                         near + near_size, path);
         }
     });
 }
@@ -214,9 +241,7 @@ template <class T>
 void linear(In<T> x, const PackedWeight<T>& w, In<T> bias, View<T> y, CpuPath path, const Team& team) {
     if (y.numel() == 0) return;
     if constexpr (std::is_same_v<T, float>)
-        if (w.in_integers())
-            return w.integers().is_bf16() ? bf16_linear(x, w, bias, y, path, team)
-                                          : integer_linear(x, w, bias, y, path, team);
+        if (w.in_integers()) return narrow_linear(x, w, bias, y, path, team);
     if (x.dim(0) > linear_detail::few_rows) return linear_detail::many<T>(x, w, bias, y, path, team);
     if (w.in_file_rows()) return linear_detail::few_quantized<T>(x, w, bias, y, path, team);
     linear_detail::few<T>(x, w, bias, y, path, team);

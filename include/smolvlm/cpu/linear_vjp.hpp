@@ -48,7 +48,7 @@ void blocked_product(Index N, Index K, Index M, Sink<T> y, RowsOfA rows_of_a, Pa
                     if (path == CpuPath::portable)
                         eigen_block(rows, near, stride, panel, width, count, target);
                     else
-                        dispatch<ManyRows<T>>(path, rows, near, stride, panel, count, target);
+                        dispatch<ManyRows<T>>(path, rows, near, stride, panel, count, target, Ahead{});
                 });
             }
         }

@@ -230,24 +230,33 @@ SMOLVLM_INLINE Vec<T, L> exp(const Vec<T, L>& x) {
     }
 }
 
-/// 2^x for x <= 0: at most 1.2 units in the last place off (tests/cpu/ops.cpp), 0 below -126.
-///     x = n + r, |r| <= 1/2      2^x = 2^n 2^r      2^r: the minimax polynomial of degree 6 whose constant is 1
-template <int L>
+/// 2^x for -126 <= x <= 0, and 0 below: of degree 6 at most 1.2 units in the last place off (tests/cpu/ops.cpp), of degree
+/// 4 within 3e-6 and not meant for x < -126.
+///     x = n + r, |r| <= 1/2      2^x = 2^n 2^r      2^r: the minimax polynomial of that degree whose constant is 1
+template <int degree = 6, int L>
 SMOLVLM_INLINE Vec<float, L> exp2_below_one(const Vec<float, L>& x) {
     constexpr float shift = 0x1.8p23f;
     const Vec<float, L> shifted = x + shift, r = x - (shifted - shift);
-    Vec<float, L> p = r * 1.53533620e-4f + 1.33988739e-3f;
-    p = p * r + 9.61843692e-3f;
-    p = p * r + 5.55033237e-2f;
-    p = p * r + 2.40226477e-1f;
-    p = p * r + 6.93147182e-1f;
+    Vec<float, L> p;
+    if constexpr (degree == 6) {
+        p = r * 1.53533620e-4f + 1.33988739e-3f;
+        p = p * r + 9.61843692e-3f;
+        p = p * r + 5.55033237e-2f;
+        p = p * r + 2.40226477e-1f;
+        p = p * r + 6.93147182e-1f;
+    } else {
+        static_assert(degree == 4);
+        p = r * 9.58285317e-3f + 5.59064250e-2f;
+        p = p * r + 2.40240986e-1f;
+        p = p * r + 6.93124193e-1f;
+    }
     p = p * r + 1.0f;
     detail::Raw<std::uint32_t, L> bits, exponent;
     detail::reinterpret(p.v, bits);
     detail::reinterpret(shifted.v, exponent);
     Vec<float, L> y;
     detail::reinterpret(bits + (exponent << 23), y.v);
-    y.v = x.v < -126.0f ? detail::Raw<float, L>{} : y.v;
+    if constexpr (degree == 6) y.v = x.v < -126.0f ? detail::Raw<float, L>{} : y.v;
     return y;
 }
 

@@ -1,7 +1,7 @@
 #pragma once
-/// y = x W^T + b in integers: rows of x as signed bytes (integer_rows.hpp), W as panels of small integers
-/// (integer_panels.hpp). The sums of integers are exact; what differs from the definition is the rounding of x, and of
-/// W where it was made of floats.
+/// Rows of signed bytes (integer_rows.hpp) times a panel of small integers (integer_panels.hpp), the piece that integer
+/// matrix products are made of. The sums of integers are exact; what differs from the definition of a product is the
+/// rounding of x, and of W where it was made of floats.
 ///
 ///     int8            y = s_x s_w sum_k w_k x_k + b                            one sum over all k
 ///     Q8_0, Q4_0      y = sum over blocks of 32 k: s_x d sum_k w_k x_k + b     integer sums within, float sums between
@@ -13,16 +13,12 @@
 #include <smolvlm/cpu/integer_dot.hpp>
 #include <smolvlm/cpu/integer_panels.hpp>
 #include <smolvlm/cpu/integer_rows.hpp>
-#include <smolvlm/cpu/packed_weight.hpp>
-#include <smolvlm/cpu/team.hpp>
 
 namespace smolvlm::cpu {
 
 namespace integer_detail {
 
 inline constexpr Index few_rows = 4;
-inline constexpr std::size_t few_edge = few_rows * IntegerLayout::width;
-inline constexpr Index near_bytes = 384 * 1024;  // of quantised rows that stay in the second cache while panels pass by
 
 template <class Dots>
 using Groups = Vec<std::uint32_t, Dots::L>;
@@ -195,11 +191,14 @@ template <IntegerFormat format, bool far>
 struct Panel {
     template <class Dots>
     SMOLVLM_INLINE static void run(Index rows, IntegerRows x, const std::byte* panel, IntegerLayout at,
-                                   TileOut<float> out) {
+                                   TileOut<float> out, Ahead ahead) {
         constexpr int R = std::min(tile_rows<Dots, format, far>(), far ? int(few_rows) : 8), C = tile_columns<Dots, far>();
+        ahead.spread((rows / R + 1) * (at.width / (C * Dots::L)));
         for (Index i = 0, taken = 0; i < rows; i += taken)
-            for (Index j = 0; j < at.width; j += C * Dots::L)
+            for (Index j = 0; j < at.width; j += C * Dots::L) {
+                ahead.ask();
                 taken = tile_of<Dots, R, C>(rows - i, x.at(i), panel, at, j, out.at(i, j));
+            }
     }
     template <class Dots, int R, int C>
     SMOLVLM_INLINE static Index tile_of(Index left, const IntegerRows& x, const std::byte* panel,
@@ -213,66 +212,15 @@ struct Panel {
 
 template <bool far>
 void times_panel(CpuPath path, Index rows, const IntegerRows& x, const std::byte* panel, const IntegerLayout& at,
-                 const TileOut<float>& out) {
+                 const TileOut<float>& out, const Ahead& ahead) {
     if (at.format == IntegerFormat::int8)
-        dispatch_integers<Panel<IntegerFormat::int8, far>>(path, rows, x, panel, at, out);
+        dispatch_integers<Panel<IntegerFormat::int8, far>>(path, rows, x, panel, at, out, ahead);
     else if (at.format == IntegerFormat::q8_0)
-        dispatch_integers<Panel<IntegerFormat::q8_0, far>>(path, rows, x, panel, at, out);
+        dispatch_integers<Panel<IntegerFormat::q8_0, far>>(path, rows, x, panel, at, out, ahead);
     else
-        dispatch_integers<Panel<IntegerFormat::q4_0, far>>(path, rows, x, panel, at, out);
-}
-
-/// f(far, n0, rows, p, out) for every panel p of w and every block of rows of y: few rows go through the weights once,
-/// thread by thread; many go block by block, so that a block (row_bytes a row) stays in the second cache.
-template <class F>
-void over_panels(Index N, Index row_bytes, const PackedWeight<float>& w, In<float> bias, View<float> y,
-                 const Team& team, F f) {
-    constexpr Index width = IntegerLayout::width;
-    const Index M = w.rows();
-    const auto panels = [&](bool far, Index n0, Index rows, Index begin, Index end, float* edge) {
-        for (Index p = begin; p < end; ++p) {
-            const TileOut<float> out{bias ? bias.data() + p * width : nullptr, 0, y.data() + n0 * M + p * width, M};
-            into_columns(rows, M - p * width, width, out, edge,
-                         [&](const TileOut<float>& columns) { f(far, n0, rows, p, columns); });
-        }
-    };
-    if (N <= few_rows) {  // a run of panels that lie one behind the other for each worker: memory likes long streams
-        parallel_for(team.threads, w.panels(), 1, [&](Index begin, Index end) {
-            float edge[few_edge];
-            panels(true, 0, N, begin, end, edge);
-        });
-        return;
-    }
-    const Index most = std::clamp<Index>(near_bytes / std::max<Index>(row_bytes, 1), 16, 256);
-    const Index row_blocks = (N + most - 1) / most, block = ((N + row_blocks - 1) / row_blocks + 7) / 8 * 8;
-    const Index wanted = team.threads > 1 ? (8 * team.threads + row_blocks - 1) / row_blocks : 1;
-    const Index groups = std::clamp<Index>(wanted, 1, w.panels());
-    for_each_task<float>(team, row_blocks * groups, block * width, [&](float* edge, Index task) {
-        const Index n0 = task / groups * block, group = task % groups;
-        if (n0 < N)
-            panels(false, n0, std::min(block, N - n0), w.panels() * group / groups, w.panels() * (group + 1) / groups,
-                   edge);
-    });
+        dispatch_integers<Panel<IntegerFormat::q4_0, far>>(path, rows, x, panel, at, out, ahead);
 }
 
 }  // namespace integer_detail
-
-/// x [N, K]   w [M, K] in an integer format   bias [M] or null   ->   y [N, M]
-inline void integer_linear(In<float> x, const PackedWeight<float>& w, In<float> bias, View<float> y, CpuPath path,
-                           const Team& team) {
-    using namespace integer_detail;
-    const IntegerLayout at = w.integers();
-    const Index N = x.dim(0), K = x.dim(1);
-    const Storage memory = team.pool->take(IntegerRows::bytes(N, K, at.blocks()));
-    const IntegerRows q = IntegerRows::in(memory, N, K, at.blocks());
-    parallel_for(team.threads, N, 8, [&](Index begin, Index end) {
-        const int offset = centres_weights(path) && at.offset() == 128 ? 0 : at.offset();
-        dispatch<QuantizeRows>(path, x.data() + begin * K, end - begin, K, at.block(), offset, q.at(begin));
-    });
-    over_panels(N, K, w, bias, y, team, [&](bool far, Index n0, Index rows, Index p, const TileOut<float>& out) {
-        const auto times = far ? times_panel<true> : times_panel<false>;
-        times(path, rows, q.at(n0), w.integer_panel(p), at, out);
-    });
-}
 
 }  // namespace smolvlm::cpu

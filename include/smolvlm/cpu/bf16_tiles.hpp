@@ -1,11 +1,11 @@
 #pragma once
-/// y = x W^T + b in bf16: the rows of x rounded to bf16, W as panels of pairs (integer_panels.hpp), sums in float.
-/// For processors with an instruction for it: vdpbf16ps, two products a lane, the one of the higher half added first,
+/// Rows of bf16 times a panel of bf16 pairs (integer_panels.hpp), sums in float: the piece that products of bf16 are made
+/// of. For processors with an instruction for it: vdpbf16ps, two products a lane, the one of the higher half added first,
 /// each sum rounded to the nearest float, subnormal numbers taken as zero (Intel SDM volume 2). Panels and tiles are
-/// those of integer_linear.hpp. The plain form takes the same steps, zeros apart, on any path: with it all but the
+/// those of integer_tiles.hpp. The plain form takes the same steps, zeros apart, on any path: with it all but the
 /// instruction itself is tested on processors that lack it.
 
-#include <smolvlm/cpu/integer_linear.hpp>
+#include <smolvlm/cpu/integer_tiles.hpp>
 
 namespace smolvlm::cpu {
 
@@ -59,12 +59,13 @@ void dispatch_pairs([[maybe_unused]] CpuPath path, Args... args) {
 
 namespace bf16_detail {
 
-/// x [rows, K] to bf16 rows `stride` apart, ties to even, as bfloat16(float) does; a zero after an odd K.
+/// x [rows, K], ldx numbers apart, to bf16 rows `stride` apart, ties to even, as bfloat16(float) does; a zero after an
+/// odd K.
 struct RoundRows {
     template <int Bytes>
-    SMOLVLM_INLINE static void run(const float* x, Index rows, Index K, bfloat16* to, Index stride) {
+    SMOLVLM_INLINE static void run(const float* x, Index ldx, Index rows, Index K, bfloat16* to, Index stride) {
         constexpr int L = lanes<float, Bytes>;
-        for (Index r = 0; r < rows; ++r, x += K, to += stride) {
+        for (Index r = 0; r < rows; ++r, x += ldx, to += stride) {
             Index k = 0;
             for (; k + L <= K; k += L)
                 round<L>(Vec<float, L>::load(x + k), to + k, std::make_index_sequence<std::size_t{L}>());
@@ -91,12 +92,15 @@ template <bool far>
 struct Panel {
     template <class Dots>
     SMOLVLM_INLINE static void run(Index rows, const bfloat16* x, Index stride, const std::byte* panel, Index lines,
-                                   TileOut<float> out) {
+                                   TileOut<float> out, Ahead ahead) {
         constexpr int R = Dots::bytes != 64 ? 2 : far ? 4 : std::is_same_v<Dots, PlainPairDots<64>> ? 4 : 8;
         constexpr int C = Dots::bytes == 64 ? 3 : 2;
+        ahead.spread((rows / R + 1) * (IntegerLayout::width / (C * Dots::L)));
         for (Index i = 0, taken = 0; i < rows; i += taken)
-            for (Index j = 0; j < IntegerLayout::width; j += C * Dots::L)
+            for (Index j = 0; j < IntegerLayout::width; j += C * Dots::L) {
+                ahead.ask();
                 taken = tile_of<Dots, R, C>(rows - i, x + i * stride, stride, panel + 4 * j, lines, out.at(i, j));
+            }
     }
     template <class Dots, int R, int C>
     SMOLVLM_INLINE static Index tile_of(Index left, const bfloat16* x, Index stride, const std::byte* w, Index lines,
@@ -130,25 +134,5 @@ struct Panel {
 };
 
 }  // namespace bf16_detail
-
-/// x [N, K]   w [M, K] as pairs   bias [M] or null   ->   y [N, M]
-inline void bf16_linear(In<float> x, const PackedWeight<float>& w, In<float> bias, View<float> y, CpuPath path,
-                        const Team& team) {
-    using namespace bf16_detail;
-    const Index N = x.dim(0), K = x.dim(1), stride = (K + 63) / 32 * 32, lines = w.integers().block_lines();
-    const Storage memory = team.pool->take(static_cast<std::size_t>(N * stride) * sizeof(bfloat16));
-    bfloat16* const rows = reinterpret_cast<bfloat16*>(memory.data());
-    parallel_for(team.threads, N, 8, [&](Index begin, Index end) {
-        dispatch<RoundRows>(path, x.data() + begin * K, end - begin, K, rows + begin * stride, stride);
-    });
-    using Out = TileOut<float>;
-    integer_detail::over_panels(N, 2 * K, w, bias, y, team, [&](bool far, Index n0, Index n, Index p, const Out& out) {
-        const bfloat16* const block = rows + n0 * stride;
-        if (far)
-            dispatch_pairs<Panel<true>>(path, n, block, stride, w.integer_panel(p), lines, out);
-        else
-            dispatch_pairs<Panel<false>>(path, n, block, stride, w.integer_panel(p), lines, out);
-    });
-}
 
 }  // namespace smolvlm::cpu

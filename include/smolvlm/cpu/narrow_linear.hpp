@@ -1,0 +1,107 @@
+#pragma once
+/// y = x W^T + b where both are narrow: rows of signed bytes meet panels of small integers, rows of bf16 panels of bf16
+/// pairs (cpu/integer_panels.hpp has the panels and says what the numbers stand for).
+///
+///     int8            y = s_x s_w sum_k w_k x_k + b                            one sum over all k
+///     Q8_0, Q4_0      y = sum over blocks of 32 k: s_x d sum_k w_k x_k + b     integer sums within, float sums between
+///     bf16            y = sum_k w_k x_k + b                                    float sums, two products at a time
+///
+/// An element does not depend on the threads or on the rows beside it.
+
+#include <smolvlm/cpu/bf16_tiles.hpp>
+#include <smolvlm/cpu/integer_tiles.hpp>
+#include <smolvlm/cpu/packed_weight.hpp>
+#include <smolvlm/cpu/team.hpp>
+
+namespace smolvlm::cpu {
+
+/// Rows of activations in the form in which a weight meets them, in memory that somebody else owns.
+class NarrowRows {
+public:
+    NarrowRows(const PackedWeight<float>& w, std::byte* memory, Index rows, CpuPath path)
+        : at_(w.integers()), path_(path), bf16_(reinterpret_cast<bfloat16*>(memory)),
+          bytes_(IntegerRows::in(memory, rows, at_.K, at_.blocks())) {}
+
+    static std::size_t bytes(const PackedWeight<float>& w, Index rows) {
+        const IntegerLayout& at = w.integers();
+        return at.is_bf16() ? static_cast<std::size_t>(rows * bf16_stride(at.K)) * sizeof(bfloat16)
+                            : IntegerRows::bytes(rows, at.K, at.blocks());
+    }
+    /// Rows first .. first + count - 1 from x, ldx numbers apart.
+    void put(const float* x, Index ldx, Index first, Index count) const {
+        if (at_.is_bf16())
+            return dispatch<bf16_detail::RoundRows>(path_, x, ldx, count, at_.K, bf16_ + first * bf16_stride(at_.K),
+                                                    bf16_stride(at_.K));
+        const int offset = centres_weights(path_) && at_.offset() == 128 ? 0 : at_.offset();
+        dispatch<QuantizeRows>(path_, x, ldx, count, at_.K, at_.block(), offset, bytes_.at(first));
+    }
+    /// out = plus + the rows from `first` on, `count` of them, times panel p of w. far: it comes from memory and is read once.
+    void times(bool far, Index first, Index count, const PackedWeight<float>& w, Index p, const TileOut<float>& out) const {
+        far ? times<true>(first, count, w.integer_panel(p), out, {})
+            : times<false>(first, count, w.integer_panel(p), out, Ahead::of(w.integer_panel(p + 1), at_.panel_bytes()));
+    }
+
+private:
+    static constexpr Index bf16_stride(Index K) { return (K + 63) / 32 * 32; }
+
+    template <bool far>
+    void times(Index first, Index count, const std::byte* panel, const TileOut<float>& out, const Ahead& ahead) const {
+        if (at_.is_bf16())
+            dispatch_pairs<bf16_detail::Panel<far>>(path_, count, static_cast<const bfloat16*>(bf16_ + first * bf16_stride(at_.K)),
+                                                    bf16_stride(at_.K), panel, at_.block_lines(), out, ahead);
+        else
+            integer_detail::times_panel<far>(path_, count, bytes_.at(first), panel, at_, out, ahead);
+    }
+
+    IntegerLayout at_;
+    CpuPath path_;
+    bfloat16* bf16_;      // one of the two
+    IntegerRows bytes_;
+};
+
+namespace narrow_detail {
+
+inline constexpr Index few_rows = integer_detail::few_rows, width = IntegerLayout::width;
+inline constexpr Index near_bytes = 384 * 1024;  // of narrow rows that stay in the second cache while panels pass by
+
+/// out = plus + rows [first, count] times the panels p0 .. p1 - 1 of w; `out` is where panel p0 begins. edge: [count, width]
+inline void times_panels(const NarrowRows& x, bool far, Index first, Index count, const PackedWeight<float>& w, Index p0,
+                         Index p1, const TileOut<float>& out, float* edge) {
+    for (Index p = p0; p < p1; ++p)
+        into_columns(count, w.rows() - p * width, width, out.at(0, (p - p0) * width), edge,
+                     [&](const TileOut<float>& columns) { x.times(far, first, count, w, p, columns); });
+}
+
+}  // namespace narrow_detail
+
+/// x [N, K]   w [M, K] in a narrow format   bias [M] or null   ->   y [N, M]
+/// Few rows go through the weights once, thread by thread; many go block by block.
+inline void narrow_linear(In<float> x, const PackedWeight<float>& w, In<float> bias, View<float> y, CpuPath path,
+                          const Team& team) {
+    using namespace narrow_detail;
+    const Index N = x.dim(0), K = x.dim(1), M = w.rows();
+    const std::size_t bytes = NarrowRows::bytes(w, N);
+    const Storage memory = team.pool->take(bytes);
+    const NarrowRows rows(w, memory.data(), N, path);
+    parallel_for(team.threads, N, 8,
+                 [&](Index begin, Index end) { rows.put(x.data() + begin * K, K, begin, end - begin); });
+    const TileOut<float> out{bias.data(), 0, y.data(), M};
+    if (N <= few_rows) {  // a run of panels that lie one behind the other for each worker: memory likes long streams
+        parallel_for(team.threads, w.panels(), 1, [&](Index begin, Index end) {
+            float edge[few_rows * width];
+            times_panels(rows, true, 0, N, w, begin, end, out.at(0, begin * width), edge);
+        });
+        return;
+    }
+    const Index most = std::clamp<Index>(near_bytes * N / static_cast<Index>(bytes), 16, 256);
+    const Index row_blocks = (N + most - 1) / most, block = ((N + row_blocks - 1) / row_blocks + 7) / 8 * 8;
+    const Index wanted = team.threads > 1 ? (8 * team.threads + row_blocks - 1) / row_blocks : 1;
+    const Index groups = std::clamp<Index>(wanted, 1, w.panels());
+    for_each_task<float>(team, row_blocks * groups, block * width, [&](float* edge, Index task) {
+        const Index n0 = task / groups * block, group = task % groups;
+        const Index p0 = w.panels() * group / groups, p1 = w.panels() * (group + 1) / groups;
+        if (n0 < N) times_panels(rows, false, n0, std::min(block, N - n0), w, p0, p1, out.at(n0, p0 * width), edge);
+    });
+}
+
+}  // namespace smolvlm::cpu
