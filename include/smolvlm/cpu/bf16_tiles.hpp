@@ -40,7 +40,9 @@ struct Bf16Dots {
     SMOLVLM_INLINE static void pairs(const Operand& w, Operand& out) { out = w; }
     SMOLVLM_INLINE static void broadcast(const bfloat16* x, Operand& out) { detail::broadcast(x, out); }
     SMOLVLM_INLINE static void add(Vec<float, L>& sums, const Operand& w, const Operand& x) {
-        asm("vdpbf16ps %2, %1, %0" : "+v"(sums.v) : "v"(w), "v"(x));
+        Vec<float, L> y = sums;  // as in VnniDots
+        asm("vdpbf16ps %2, %1, %0" : "+v"(y.v) : "v"(w), "v"(x));
+        sums = y;
     }
 };
 #endif
@@ -95,18 +97,16 @@ struct Panel {
                                    TileOut<float> out, Ahead ahead) {
         constexpr int R = Dots::bytes != 64 ? 2 : far ? 4 : std::is_same_v<Dots, PlainPairDots<64>> ? 4 : 8;
         constexpr int C = Dots::bytes == 64 ? 3 : 2;
-        ahead.spread((rows / R + 1) * (IntegerLayout::width / (C * Dots::L)));
+        ahead.spread(lines * (rows / R) * (IntegerLayout::width / (C * Dots::L)));
         for (Index i = 0, taken = 0; i < rows; i += taken)
-            for (Index j = 0; j < IntegerLayout::width; j += C * Dots::L) {
-                ahead.ask();
-                taken = tile_of<Dots, R, C>(rows - i, x + i * stride, stride, panel + 4 * j, lines, out.at(i, j));
-            }
+            for (Index j = 0; j < IntegerLayout::width; j += C * Dots::L)
+                taken = tile_of<Dots, R, C>(rows - i, x + i * stride, stride, panel + 4 * j, lines, out.at(i, j), ahead);
     }
     template <class Dots, int R, int C>
     SMOLVLM_INLINE static Index tile_of(Index left, const bfloat16* x, Index stride, const std::byte* w, Index lines,
-                                        const TileOut<float>& out) {
+                                        const TileOut<float>& out, Ahead& ahead) {
         if constexpr (R > 1)
-            if (left < R) return tile_of<Dots, R / 2, C>(left, x, stride, w, lines, out);
+            if (left < R) return tile_of<Dots, R / 2, C>(left, x, stride, w, lines, out, ahead);
         using V = Vec<float, Dots::L>;
         V sums[std::size_t{R}][std::size_t{C}];
 #pragma GCC unroll 8
@@ -116,6 +116,7 @@ struct Panel {
 #pragma GCC unroll 1
         for (Index i = 0; i < lines; ++i, w += IntegerLayout::line, x += 2) {
             integer_detail::ask_ahead<far>(w);
+            if constexpr (!far && R > 1) ahead.step();
             typename Dots::Operand groups[std::size_t{C}];
 #pragma GCC unroll 3
             for (int c = 0; c < C; ++c)

@@ -40,11 +40,36 @@ TileOut<T> at_chain(TileOut<T> out, Index k0) {
     return k0 == 0 ? out : TileOut<T>{out.y, out.ldy, out.y, out.ldy};
 }
 
+/// What memory is to bring while tiles are worked on: a line of it every few steps of k. Else the first tiles of every panel
+/// of weights wait for it, a tenth of the time of a product; and lines asked for all at once hold up those that are needed.
+struct Ahead {
+    const std::byte* next = nullptr;
+    Index lines = 0, at_once = 0, every = 0, wait = 0;
+
+    static Ahead of(const void* bytes, Index count) { return {static_cast<const std::byte*>(bytes), count / 64, 0, 0, 0}; }
+    /// The work that is ahead takes so many steps.
+    SMOLVLM_INLINE void spread(Index steps) {
+        every = lines > 0 ? std::max<Index>(1, steps / lines) : Index(1) << 62;
+        at_once = (lines + steps) / (steps + 1);
+        wait = every;
+    }
+    SMOLVLM_INLINE void step() {
+        if (--wait > 0) return;
+        __builtin_prefetch(next, 0, 2);
+        next += 64;
+        wait = every;
+    }
+    /// Of steps so long that a line for each would not do.
+    SMOLVLM_INLINE void long_step() {
+        for (Index i = 0; i < at_once; ++i, next += 64) __builtin_prefetch(next, 0, 2);
+    }
+};
+
 /// y[r, c] = plus[r, c] + sum_k a[r, k] b[k, c]        a [R, K]   b [K, C registers] of stored type W;  K <= chain
 /// far: b comes from memory, not from a cache, and is asked for some pages ahead (the processor's own prefetch stops
 /// at the end of a page).
 template <int L, int R, int C, bool far = false, class T, class W>
-SMOLVLM_INLINE void tile(const T* a, Index lda, const W* b, Index ldb, Index K, TileOut<T> out) {
+SMOLVLM_INLINE void tile(const T* a, Index lda, const W* b, Index ldb, Index K, TileOut<T> out, Ahead* ahead = nullptr) {
     using V = Vec<T, L>;
     V sums[std::size_t{R}][std::size_t{C}];
 #pragma GCC unroll 16
@@ -56,6 +81,8 @@ SMOLVLM_INLINE void tile(const T* a, Index lda, const W* b, Index ldb, Index K, 
         if constexpr (far)
             for (std::size_t byte = 0; byte < sizeof(W) * L * C; byte += 64)
                 __builtin_prefetch(reinterpret_cast<const char*>(b + k * ldb) + 6144 + byte);
+        if constexpr (!far && R == 8)
+            if (ahead) ahead->step();
         V row[std::size_t{C}];
 #pragma GCC unroll 16
         for (int c = 0; c < C; ++c) row[c] = load_as<T, L>(b + k * ldb + c * L);
@@ -78,38 +105,24 @@ SMOLVLM_INLINE void tile(const T* a, Index lda, const W* b, Index ldb, Index K, 
 /// The largest tile of R, R / 2, R / 4 .. 1 rows that fits into `left` rows; returns its rows. (Not every height: each
 /// is code to compile, and only the last few rows of a matrix meet them.)
 template <int L, int R, int C, class T, class W>
-SMOLVLM_INLINE Index tile_of(Index left, const T* a, Index lda, const W* b, Index ldb, Index K, TileOut<T> out) {
+SMOLVLM_INLINE Index tile_of(Index left, const T* a, Index lda, const W* b, Index ldb, Index K, TileOut<T> out,
+                             Ahead* ahead = nullptr) {
     if constexpr (R > 1)
         if (left < R) return tile_of<L, R / 2, C>(left, a, lda, b, ldb, K, out);
-    tile<L, R, C>(a, lda, b, ldb, K, out);
+    tile<L, R, C>(a, lda, b, ldb, K, out, ahead);
     return R;
 }
-
-/// What memory is to bring while tiles are worked on, a few lines before each of them. Else the first tiles of every panel
-/// of weights wait for it: a tenth of the time of a product.
-struct Ahead {
-    const std::byte* next = nullptr;
-    Index lines = 0, at_once = 0;
-
-    static Ahead of(const void* bytes, Index count) { return {static_cast<const std::byte*>(bytes), count / 64, 0}; }
-    SMOLVLM_INLINE void spread(Index tiles) { at_once = (lines + tiles - 1) / tiles; }
-    SMOLVLM_INLINE void ask() {
-        for (Index i = 0; i < at_once && lines > 0; ++i, --lines, next += 64) __builtin_prefetch(next, 0, 2);
-    }
-};
 
 /// y [rows, width] = plus + a [rows, K] b [K, width], width a multiple of the C registers of a tile.
 template <int L, int R, int C, class T>
 SMOLVLM_INLINE void tiles(Index rows, const T* a, Index lda, const T* b, Index ldb, Index K, Index width,
-                          TileOut<T> out, Ahead ahead = {}) {
-    ahead.spread(std::max<Index>(1, K / chain) * (rows / R + 1) * (width / (C * L)));
+                          TileOut<T> out, Ahead* ahead = nullptr) {
+    if (ahead) ahead->spread(K * (rows / R) * (width / (C * L)));
     for (Index k0 = 0; k0 == 0 || k0 < K; k0 += chain)
         for (Index i = 0, taken = 0; i < rows; i += taken)
-            for (Index j = 0; j < width; j += C * L) {
-                ahead.ask();
-                taken = tile_of<L, R, C>(rows - i, a + i * lda + k0, lda, b + k0 * ldb + j, ldb,
-                                         std::min(chain, K - k0), at_chain(out, k0).at(i, j));
-            }
+            for (Index j = 0; j < width; j += C * L)
+                taken = tile_of<L, R, C>(rows - i, a + i * lda + k0, lda, b + k0 * ldb + j, ldb, std::min(chain, K - k0),
+                                         at_chain(out, k0).at(i, j), ahead);
 }
 
 /// How many registers of columns go with R rows: a divisor of `registers` that keeps the sums in the register file.

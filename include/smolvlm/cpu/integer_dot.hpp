@@ -140,7 +140,9 @@ struct VnniDots {
     SMOLVLM_INLINE static void nibbles(const detail::Raw<std::uint32_t, L>& w, Nibbles& out) { weights(w, out); }
     SMOLVLM_INLINE static void activations(const std::int8_t* x, Operand& out) { detail::broadcast(x, out); }
     SMOLVLM_INLINE static void add(Ints& sums, const Operand& w, const Operand& x) {
-        asm("vpdpbusd %2, %1, %0" : "+v"(sums) : "v"(w), "v"(x));
+        Ints y = sums;  // of its own: GCC 12 may leave in memory what an element of an array is to an instruction
+        asm("vpdpbusd %2, %1, %0" : "+v"(y) : "v"(w), "v"(x));
+        sums = y;
     }
 };
 #endif

@@ -112,7 +112,7 @@ SMOLVLM_INLINE void put_tile(const V (&y)[std::size_t{R}][std::size_t{C}], const
 /// y[r, j] = plus + x[r] . w[j] for R rows and the C registers of columns from j on.
 template <class Dots, IntegerFormat format, int R, int C, bool far>
 SMOLVLM_INLINE void tile(const IntegerRows& x, const std::byte* panel, const IntegerLayout& at, Index j,
-                         const TileOut<float>& out) {
+                         const TileOut<float>& out, Ahead& ahead) {
     using V = Vec<float, Dots::L>;
     typename Dots::Ints sums[std::size_t{R}][std::size_t{C}];
     V y[std::size_t{R}][std::size_t{C}];
@@ -123,8 +123,10 @@ SMOLVLM_INLINE void tile(const IntegerRows& x, const std::byte* panel, const Int
             for (int c = 0; c < C; ++c) detail::broadcast(x.start + r, sums[r][c]);
         const Index lines = at.block_lines();
 #pragma GCC unroll 1
-        for (Index i = 0; i < lines; ++i)
+        for (Index i = 0; i < lines; ++i) {
+            if constexpr (!far && R > 1) ahead.step();
             add_line<Dots, R, C, far>(x.q + 4 * i, x.stride, panel + i * at.line + 4 * j, sums);
+        }
         const float* const scales = reinterpret_cast<const float*>(panel + at.scales_at(0)) + j;
 #pragma GCC unroll 8
         for (int r = 0; r < R; ++r)
@@ -139,6 +141,7 @@ SMOLVLM_INLINE void tile(const IntegerRows& x, const std::byte* panel, const Int
         const Index blocks = x.blocks;
 #pragma GCC unroll 1
         for (Index b = 0; b < blocks; ++b) {
+            if constexpr (!far && R > 1) ahead.long_step();
 #pragma GCC unroll 8
             for (int r = 0; r < R; ++r)
 #pragma GCC unroll 6
@@ -193,19 +196,17 @@ struct Panel {
     SMOLVLM_INLINE static void run(Index rows, IntegerRows x, const std::byte* panel, IntegerLayout at,
                                    TileOut<float> out, Ahead ahead) {
         constexpr int R = std::min(tile_rows<Dots, format, far>(), far ? int(few_rows) : 8), C = tile_columns<Dots, far>();
-        ahead.spread((rows / R + 1) * (at.width / (C * Dots::L)));
+        ahead.spread((at.has_blocks() ? at.blocks() : at.block_lines()) * (rows / R) * (at.width / (C * Dots::L)));
         for (Index i = 0, taken = 0; i < rows; i += taken)
-            for (Index j = 0; j < at.width; j += C * Dots::L) {
-                ahead.ask();
-                taken = tile_of<Dots, R, C>(rows - i, x.at(i), panel, at, j, out.at(i, j));
-            }
+            for (Index j = 0; j < at.width; j += C * Dots::L)
+                taken = tile_of<Dots, R, C>(rows - i, x.at(i), panel, at, j, out.at(i, j), ahead);
     }
     template <class Dots, int R, int C>
     SMOLVLM_INLINE static Index tile_of(Index left, const IntegerRows& x, const std::byte* panel,
-                                        const IntegerLayout& at, Index j, const TileOut<float>& out) {
+                                        const IntegerLayout& at, Index j, const TileOut<float>& out, Ahead& ahead) {
         if constexpr (R > 1)
-            if (left < R) return tile_of<Dots, R / 2, C>(left, x, panel, at, j, out);
-        tile<Dots, format, R, C, far>(x, panel, at, j, out);
+            if (left < R) return tile_of<Dots, R / 2, C>(left, x, panel, at, j, out, ahead);
+        tile<Dots, format, R, C, far>(x, panel, at, j, out, ahead);
         return R;
     }
 };

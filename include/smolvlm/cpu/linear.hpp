@@ -52,7 +52,7 @@ struct ManyRows {
                                    Ahead ahead) {
         constexpr int L = lanes<T, Bytes>, R = Bytes == 64 ? 8 : 6;
         constexpr int C = tile_columns(R, static_cast<int>(panel_width<T>) / L, Bytes);
-        tiles<L, R, C>(rows, x, ldx, panel, panel_width<T>, K, panel_width<T>, out, ahead);
+        tiles<L, R, C>(rows, x, ldx, panel, panel_width<T>, K, panel_width<T>, out, &ahead);
     }
 };
 

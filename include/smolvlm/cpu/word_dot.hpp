@@ -35,7 +35,7 @@ struct VnniWordPairs {
     using Ints = detail::Raw<std::int32_t, L>;
 
     SMOLVLM_INLINE static void add(Ints& sums, const Ints& w, const Ints& x) {
-        Ints y = sums;  // of its own: GCC 12 leaves in memory what an element of an array is to the instruction
+        Ints y = sums;  // as in VnniDots
         asm("vpdpwssd %2, %1, %0" : "+v"(y) : "v"(w), "v"(x));
         sums = y;
     }
