@@ -162,6 +162,7 @@ SMOLVLM_INLINE void tile(const IntegerRows& x, const std::byte* panel, const Int
                     for (int c = 0; c < C; ++c) Dots::join(sums[r][c], of_block[r][c]);
             }
             const std::byte* const scales = panel + at.scales_at(b) + 2 * j;
+            if (b % 2 == 0) ask_ahead<far>(scales);
 #pragma GCC unroll 6
             for (int c = 0; c < C; ++c) {
                 const V d = half_scales<V::lanes>(scales + 2 * c * V::lanes);
