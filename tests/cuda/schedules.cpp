@@ -56,6 +56,15 @@ void forward(Results<T>& out) {
         }
     }
     out(be.linear(of(1, 1032, 1), random_weight(be, {6, 1032}, 2), {}));
+    for (const auto& [N, K] : {std::array<Index, 2>{1, 1032}, {3, 72}, {70, 72}, {70, 13}}) {
+        auto x = of(N, 24, 4), y = of(N, 24, 5);
+        const auto w1 = random_weight(be, {40, K}, 2, 0.1), w2 = random_weight(be, {24, 40}, 3);
+        be.add_gelu_mlp(x, of(N, K, 1), w1, random(be, {40}, 6), w2, random(be, {24}, 7));
+        be.add_gated_mlp(y, of(N, K, 1), w1, random_weight(be, {40, K}, 8, 0.1), w2);
+        out(x);
+        out(y);
+    }
+    for (const Index D : {3, 8}) out(be.pixel_shuffle_linear(of(2 * 24, D, 1), 4, 6, 2, random_weight(be, {9, 4 * D}, 2)));
     for (const Index K : {12, 64, 72}) {
         for (const Segments& rows : {causal, full})
             out(be.attention(of(27, 6 * K, 1), of(90, 2 * K, 2), of(90, 2 * K, 3), Heads{6, 2}, rows));

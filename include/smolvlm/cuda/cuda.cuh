@@ -11,24 +11,21 @@
 /// the same bits. An object serves one thread of the caller.
 
 #include <smolvlm/backend/differentiable.hpp>
-#include <smolvlm/backend/shapes.hpp>
-#include <smolvlm/cuda/activations.cuh>
 #include <smolvlm/cuda/adamw.cuh>
 #include <smolvlm/cuda/attend.cuh>
 #include <smolvlm/cuda/attention_vjp.cuh>
 #include <smolvlm/cuda/cross_entropy.cuh>
-#include <smolvlm/cuda/norm.cuh>
-#include <smolvlm/cuda/rows.cuh>
+#include <smolvlm/cuda/fused.cuh>
 #include <smolvlm/cuda/sampling.cuh>
-#include <smolvlm/cuda/workspace.cuh>
 
 namespace smolvlm {
 
 template <class T>
-class Cuda : cuda::Workspace<T> {
-    using Base = cuda::Workspace<T>;
+class Cuda : public cuda::FusedOps<T> {
+    using Base = cuda::FusedOps<T>;
     using Base::columns, Base::dense, Base::like, Base::make, Base::move, Base::on_, Base::over, Base::own, Base::plan,
-        Base::sink, Base::sum_into, Base::turn_table, Base::upload;
+        Base::product, Base::sink, Base::sum_into, Base::turn_table, Base::upload;
+    using Plain = cuda::Activated<cuda::Same, T>;
 
 public:
     using Scalar = float;
@@ -69,9 +66,7 @@ public:
 
     Tensor linear(const Tensor& x, const Weight& w, const Tensor& bias) {
         Tensor y = make(shapes::linear(x.shape(), w.shape(), bias.shape()));
-        w.with_rows([&](const auto& rows) {
-            cuda::linear(on_.stream(), dense(x, w.cols()), rows, bias.data(), y.data(), x.dim(0), w.rows(), w.cols());
-        });
+        product(x, w, Plain{bias.data(), over(y)});
         return y;
     }
     Tensor embedding(const Weight& w, Ids ids) {
@@ -164,13 +159,12 @@ public:
 
     void linear_vjp(const Tensor& x, const Weight& w, const Tensor& dy, Tensor* dx, Tensor* dw, Tensor* dbias) {
         const Index N = dy.dim(0), M = w.rows(), K = w.cols();
-        const T* const no_bias = nullptr;
         if (dx)
             w.with_rows([&](const auto& rows) {
-                cuda::product(on_.stream(), dense(dy, M), cuda::Turned{rows}, no_bias, sink(dx, {N, K}), N, K, M);
+                cuda::product(on_.stream(), dense(dy, M), cuda::Turned{rows}, Plain{nullptr, sink(dx, {N, K})}, N, K, M);
             });
         if (dw)
-            cuda::product(on_.stream(), columns(dy, M), columns(x, K), no_bias, sink(dw, w.shape()), M, K, N);
+            cuda::product(on_.stream(), columns(dy, M), columns(x, K), Plain{nullptr, sink(dw, w.shape())}, M, K, N);
         cuda::column_sums(on_.stream(), dy.data(), sink(dbias, {M}), N, M);
     }
     void embedding_vjp(Ids ids, const Tensor& dy, Tensor* dw) { gather_rows_vjp(ids, dy, dw); }
