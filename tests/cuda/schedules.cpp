@@ -107,10 +107,12 @@ void backward(Results<T>& out) {
         out.both({M, K}, [&](auto* dw) { be.linear_vjp(x, w, dy, nullptr, dw, nullptr); });
         out.both({M}, [&](auto* db) { be.linear_vjp(x, w, dy, nullptr, nullptr, db); });
     }
-    const auto q = of(27, 6 * 40, 1), k = of(90, 2 * 40, 2), v = of(90, 2 * 40, 3), dy = of(27, 6 * 40, 4);
-    out.both(q.shape(), [&](auto* d) { be.attention_vjp(q, k, v, Heads{6, 2}, causal, dy, d, nullptr, nullptr); });
-    out.both(k.shape(), [&](auto* d) { be.attention_vjp(q, k, v, Heads{6, 2}, causal, dy, nullptr, d, nullptr); });
-    out.both(v.shape(), [&](auto* d) { be.attention_vjp(q, k, v, Heads{6, 2}, causal, dy, nullptr, nullptr, d); });
+    for (const Index K : {12, 40, 72}) {
+        const auto q = of(27, 6 * K, 1), k = of(90, 2 * K, 2), v = of(90, 2 * K, 3), dy = of(27, 6 * K, 4);
+        out.both(q.shape(), [&](auto* d) { be.attention_vjp(q, k, v, Heads{6, 2}, causal, dy, d, nullptr, nullptr); });
+        out.both(k.shape(), [&](auto* d) { be.attention_vjp(q, k, v, Heads{6, 2}, causal, dy, nullptr, d, nullptr); });
+        out.both(v.shape(), [&](auto* d) { be.attention_vjp(q, k, v, Heads{6, 2}, causal, dy, nullptr, nullptr, d); });
+    }
     const auto x = of(9, 300, 1), g = of(9, 300, 2), w = random(be, {300}, 3);
     out.both(x.shape(), [&](auto* d) { be.rms_norm_vjp(x, w, 1e-5, g, d, nullptr); });
     out.both(w.shape(), [&](auto* d) { be.layer_norm_vjp(x, w, 1e-5, g, nullptr, d, nullptr); });

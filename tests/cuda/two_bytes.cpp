@@ -214,14 +214,30 @@ TEST_CASE_TEMPLATE("two-byte numbers: attention is the definition of the rounded
             }
 }
 
-TEST_CASE_TEMPLATE("two-byte numbers: derivatives of attention round each result once", T, half, bfloat16) {
-    const Heads heads{6, 2};
-    const Segments segments(Segments::Mask::causal, {{0, 5, 0, 45}, {5, 18, 50, 20}});
-    for (const Index K : {40, 64}) {
-        CAPTURE(K);
-        const auto of = [](Index N, Index D, std::uint64_t seed) { return rounded<T>(random_tensor<float>({N, D}, seed)); };
-        const auto q = of(23, 6 * K, 1), k = of(70, 2 * K, 2), v = of(70, 2 * K, 3), dy = of(23, 6 * K, 4);
-        const auto run = [&](auto be) {
+TEST_CASE_TEMPLATE("two-byte numbers: derivatives of attention round weights and results, whatever lies in rows that are "
+                   "nobody's",
+                   T, half, bfloat16) {
+    struct Case {
+        Segments segments;
+        Heads heads;
+        Index K;
+    };
+    const Segments causal(Segments::Mask::causal, {{0, 5, 0, 45}, {5, 18, 50, 20}});
+    const Segments full(Segments::Mask::full, {{0, 15, 0, 45}, {15, 1, 50, 3}, {16, 7, 60, 10}});
+    const Segments long_past(Segments::Mask::causal, {{0, 3, 0, 40}, {3, 80, 50, 130}});
+    for (const auto& [segments, heads, K] : {Case{causal, {6, 2}, 40}, Case{causal, {6, 2}, 64}, Case{full, {2, 2}, 72},
+                                             Case{full, {3, 1}, 12}, Case{long_past, {2, 1}, 64}}) {
+        const Index width = K, N = segments.rows(), R = segments.key_rows() + 7;
+        CAPTURE(width);
+        const auto of = [](Index rows, Index columns, std::uint64_t seed) {
+            return rounded<T>(random_tensor<float>({rows, columns}, seed));
+        };
+        const auto q = of(N, heads.query * K, 1), dy = of(N, heads.query * K, 4);
+        auto k = of(R, heads.kv * K, 2), v = of(R, heads.kv * K, 3);
+        for (auto* keys : {&k, &v})
+            for (const Index row : {Index{47}, R - 1})
+                std::fill_n(keys->data() + row * heads.kv * K, heads.kv * K, std::numeric_limits<float>::quiet_NaN());
+        const auto run = [&, heads = heads, &segments = segments](auto be) {
             using Be = decltype(be);
             const auto there = [&](const auto& x) { return be.from_host(converted<typename Be::Scalar>(x)); };
             // Added to zeros: the definition wants somewhere to add to.
@@ -230,8 +246,11 @@ TEST_CASE_TEMPLATE("two-byte numbers: derivatives of attention round each result
             return std::array{host(be, dq), host(be, dk), host(be, dv)};
         };
         const auto found = run(Cuda<T>()), expected = run(Ref<double>());
-        for (std::size_t i = 0; i < 3; ++i) CHECK(departure(found[i], expected[i], unit<T> + 1e-6) == "");
+        // Tensor cores take the weights of the sums rounded too; where heads come in no whole words, there are none.
+        const double tolerance = (K % 8 == 0 ? 2 : 1) * unit<T> + 1e-6;
+        for (std::size_t i = 0; i < 3; ++i) CHECK(departure(found[i], expected[i], tolerance) == "");
     }
+    check_no_bank_conflicts();
 }
 
 TEST_CASE_TEMPLATE("decoding: attention of few rows is the definition, into however many parts its keys are cut", T, float, half,

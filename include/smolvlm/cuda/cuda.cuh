@@ -13,7 +13,6 @@
 #include <smolvlm/backend/differentiable.hpp>
 #include <smolvlm/cuda/adamw.cuh>
 #include <smolvlm/cuda/attend.cuh>
-#include <smolvlm/cuda/attention_vjp.cuh>
 #include <smolvlm/cuda/cross_entropy.cuh>
 #include <smolvlm/cuda/fused.cuh>
 #include <smolvlm/cuda/sampling.cuh>
@@ -193,11 +192,8 @@ public:
     }
     void attention_vjp(const Tensor& q, const Tensor& k, const Tensor& v, Heads heads, const Segments& segments,
                        const Tensor& dy, Tensor* dq, Tensor* dk, Tensor* dv) {
-        const auto& tiles = plan(segments).tiles(on_, heads.query / heads.kv);
-        const cuda::Memory sums = on_.take(cuda::bytes<cuda::PairSums>(q.dim(0) * heads.query));
-        cuda::attention_vjp(on_.stream(), q.data(), k.data(), v.data(), dy.data(), tiles.data(), tiles.count,
-                            cuda::head_shape(q.shape(), heads), sink(dq, q.shape()), sink(dk, k.shape()), sink(dv, v.shape()),
-                            static_cast<cuda::PairSums*>(sums.data()), k.dim(0));
+        cuda::attend_vjp(on_, plan(segments), q.data(), k.data(), v.data(), dy.data(), cuda::head_shape(q.shape(), heads),
+                         q.dim(0), k.dim(0), sink(dq, q.shape()), sink(dk, k.shape()), sink(dv, v.shape()));
     }
     void gelu_tanh_vjp(const Tensor& x, const Tensor& dy, Tensor* dx) {
         if (dx)
