@@ -230,7 +230,15 @@ public:
                                 cuda::counted_targets(targets));
     }
 
-    // Beyond the contract: what decoding and training leave to the device.
+    // Beyond the contract: a second stream, and what decoding and training leave to the device.
+
+    /// What this object is asked for from now on comes after all that `other` was asked for so far; otherwise two objects
+    /// work side by side, on weights that both read: one on the pictures of a question, one on the text of another. What one
+    /// made and the other reads must be kept until its maker has waited for the reader. The host does not wait.
+    template <class U>
+    void wait_for(Cuda<U>& other) {
+        on_.wait_for(other.runtime());
+    }
 
     /// The most likely token of every row of logits [N, V], the first of equals; -1 where a row holds no number. Waits.
     std::vector<std::int32_t> arg_max(const Tensor& logits) {
