@@ -4,7 +4,7 @@
 Every launch of a phase is counted as the layers make it: its multiplications and additions (exp, tanh, 1/sqrt are one each),
 and the bytes of its operands and results, each moved once (a cache that never misses twice). A kernel takes at least
 max(operations / rate, bytes / bandwidth); products and attention over many rows run at the rate of the tensor cores, all
-else at that of float arithmetic. Prints the table of the README. No GPU, no package is needed.
+else, the epilogues of products included (while other blocks multiply), at that of float arithmetic. Prints the table of the README. No GPU, no package is needed.
 """
 
 from collections import defaultdict
@@ -22,18 +22,21 @@ class Phase:
         self.name = name
         self.kernels = defaultdict(lambda: [0, 0.0, 0.0, 0.0])  # launches, operations, bytes, seconds
 
-    def launch(self, kernel, operations, words, rate=FLOAT, extra_bytes=0.0):
+    def launch(self, kernel, operations, words, rate=FLOAT, extra_bytes=0.0, epilogue=0.0):
         bytes_moved = words * WORD + extra_bytes
         row = self.kernels[kernel]
         row[0] += 1
-        row[1] += operations
+        row[1] += operations + epilogue
         row[2] += bytes_moved
-        row[3] += max(operations / rate, bytes_moved / BYTES)
+        row[3] += max(operations / rate, epilogue / FLOAT, bytes_moved / BYTES)
 
-    def linear(self, N, K, M, bias=False):
+    def linear(self, N, K, M, bias=False, results=None, each=0, residual=False):
+        """`each` operations of the epilogue for each of `results` columns (M without a gate), which may be added to."""
         few = N <= 8
-        kernel = "linear, few rows" if few else "linear, tensor cores"
-        self.launch(kernel, 2 * N * K * M + bias * N * M, N * K + K * M + N * M + bias * M, FLOAT if few else TENSOR)
+        results = results or M
+        self.launch("linear, few rows" if few else "linear, tensor cores", 2 * N * K * M,
+                    N * K + K * M + bias * M + (1 + residual) * N * results, FLOAT if few else TENSOR,
+                    epilogue=bias * N * M + (each + residual) * N * results)
 
     def norm(self, N, D, each, operands, residual=False):
         name = "residual + norm" if residual else "norm"
@@ -58,14 +61,11 @@ def vision(images):
         p.launch("attention, tensor cores", images * V["patches"] ** 2 * H * (4 * K + 4), 4 * N * D, TENSOR)
         p.linear(N, D, D, bias=True)
         p.norm(N, D, 8, 2, residual=True)
-        p.linear(N, D, F, bias=True)
-        p.elementwise("GELU, SwiGLU", 9, 2, N * F)
-        p.linear(N, F, D, bias=True)
-        p.elementwise("residual", 1, 3, N * D)
+        p.linear(N, D, F, bias=True, each=8)  # GELU
+        p.linear(N, F, D, bias=True, residual=True)
     p.norm(N, D, 8, 2)
     s2 = V["shuffle"] ** 2
-    p.elementwise("moving rows", 0, 2, N * D)  # pixel shuffle
-    p.linear(N // s2, s2 * D, T["D"])
+    p.linear(N // s2, s2 * D, T["D"])  # of rows that pixel shuffle only addresses
     return p
 
 
@@ -95,11 +95,8 @@ def text(N, past):
             p.launch("attention, few rows", 2 * N * H * parts * K, N * H * K, extra_bytes=partial)
         p.linear(N, H * K, D)
         p.norm(N, D, 4, 1, residual=True)
-        p.linear(N, D, F)
-        p.linear(N, D, F)
-        p.elementwise("GELU, SwiGLU", 4, 3, N * F)
-        p.linear(N, F, D)
-        p.elementwise("residual", 1, 3, N * D)
+        p.linear(N, D, 2 * F, results=F, each=4)  # SwiGLU
+        p.linear(N, F, D, residual=True)
     p.norm(N, D, 4, 1)
     p.elementwise("moving rows", 0, 2, D)  # the last row
     p.linear(1, D, T["vocabulary"])

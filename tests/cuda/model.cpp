@@ -8,6 +8,7 @@
 
 #include "../autograd/golden_gradients.hpp"
 #include "../conformance/traces.hpp"
+#include "support/backends.hpp"
 
 using namespace testing;
 
@@ -54,6 +55,47 @@ TEST_CASE("decoding on the device: after the third token nothing is allocated, a
         CHECK(allocations[i] == allocations[2]);
         CHECK(waits[i] == waits[i - 1] + 1);
     }
+}
+
+TEST_CASE("two streams: one reads pictures, one text, with the same weights; what is not ordered is refused in emulation") {
+    B text, vision;
+    const Checkpoint checkpoint = open_checkpoint(testing::golden + "models/odd_head_dim");
+    const SmolVLM<B> model = load_model(text, checkpoint.config, *checkpoint.weights);
+    vision.wait_for(text);  // for the weights
+    const VisionConfig& of = model.config.vision;
+    const Shape shape{2, of.num_channels, of.image_size, of.image_size};
+    const PatchGrid grid = make_patch_grid(of, 2, of.image_size, of.image_size);
+    const auto features_by = [&](B& be) { return model.encode_images(be, random(be, shape, 1), grid); };
+    const auto logits_of = [&](const Tensor<B>& features) {
+        std::vector<std::int32_t> ids(static_cast<std::size_t>(features.dim(0)),
+                                      static_cast<std::int32_t>(model.config.image_token_id));
+        ids.insert(ids.end(), {5, 6, 7});
+        const Index tokens = static_cast<Index>(ids.size());
+        const Segments segments = Segments::packed(Segments::Mask::causal, {&tokens, 1});
+        return model.logits(text, model.forward(text, ids, features, segments));
+    };
+    const auto expected = text.to_host(logits_of(features_by(text)));
+    {
+        const Tensor<B> features = features_by(vision);
+        text.wait_for(vision);
+        const Tensor<B> found = logits_of(features);
+        vision.wait_for(text);  // before the features are given back
+        CHECK(inequality(text.to_host(found), expected) == "");
+    }
+#if defined(SMOLVLM_CUDA_EMULATION)
+    CHECK(contains(error_of([&] { logits_of(features_by(vision)); }), "in no certain order"));
+    for (const char* call : {"cudaEventCreateWithFlags", "cudaEventRecord", "cudaStreamWaitEvent"}) {
+        B other;
+        cuda::emulation::machine().failing_call = call;
+        cuda::emulation::machine().failing_code = "cudaErrorUnknown";
+        CHECK(contains(error_of([&] { text.wait_for(other); }), std::string(call) + " failed: cudaErrorUnknown"));
+        text.wait_for(other);
+    }
+#endif
+    text.wait_for(vision);
+    const Tensor<B> features = features_by(vision);
+    text.wait_for(vision);
+    CHECK(inequality(text.to_host(logits_of(features)), expected) == "");
 }
 
 TEST_CASE("trace and gradients on the device: all golden models" * doctest::skip()) {

@@ -56,6 +56,15 @@ void forward(Results<T>& out) {
         }
     }
     out(be.linear(of(1, 1032, 1), random_weight(be, {6, 1032}, 2), {}));
+    for (const auto& [N, K] : {std::array<Index, 2>{1, 1032}, {3, 72}, {70, 72}, {70, 13}}) {
+        auto x = of(N, 24, 4), y = of(N, 24, 5);
+        const auto w1 = random_weight(be, {40, K}, 2, 0.1), w2 = random_weight(be, {24, 40}, 3);
+        be.add_gelu_mlp(x, of(N, K, 1), w1, random(be, {40}, 6), w2, random(be, {24}, 7));
+        be.add_gated_mlp(y, of(N, K, 1), w1, random_weight(be, {40, K}, 8, 0.1), w2);
+        out(x);
+        out(y);
+    }
+    for (const Index D : {3, 8}) out(be.pixel_shuffle_linear(of(2 * 24, D, 1), 4, 6, 2, random_weight(be, {9, 4 * D}, 2)));
     for (const Index K : {12, 64, 72}) {
         for (const Segments& rows : {causal, full})
             out(be.attention(of(27, 6 * K, 1), of(90, 2 * K, 2), of(90, 2 * K, 3), Heads{6, 2}, rows));
@@ -98,10 +107,12 @@ void backward(Results<T>& out) {
         out.both({M, K}, [&](auto* dw) { be.linear_vjp(x, w, dy, nullptr, dw, nullptr); });
         out.both({M}, [&](auto* db) { be.linear_vjp(x, w, dy, nullptr, nullptr, db); });
     }
-    const auto q = of(27, 6 * 40, 1), k = of(90, 2 * 40, 2), v = of(90, 2 * 40, 3), dy = of(27, 6 * 40, 4);
-    out.both(q.shape(), [&](auto* d) { be.attention_vjp(q, k, v, Heads{6, 2}, causal, dy, d, nullptr, nullptr); });
-    out.both(k.shape(), [&](auto* d) { be.attention_vjp(q, k, v, Heads{6, 2}, causal, dy, nullptr, d, nullptr); });
-    out.both(v.shape(), [&](auto* d) { be.attention_vjp(q, k, v, Heads{6, 2}, causal, dy, nullptr, nullptr, d); });
+    for (const Index K : {12, 40, 72}) {
+        const auto q = of(27, 6 * K, 1), k = of(90, 2 * K, 2), v = of(90, 2 * K, 3), dy = of(27, 6 * K, 4);
+        out.both(q.shape(), [&](auto* d) { be.attention_vjp(q, k, v, Heads{6, 2}, causal, dy, d, nullptr, nullptr); });
+        out.both(k.shape(), [&](auto* d) { be.attention_vjp(q, k, v, Heads{6, 2}, causal, dy, nullptr, d, nullptr); });
+        out.both(v.shape(), [&](auto* d) { be.attention_vjp(q, k, v, Heads{6, 2}, causal, dy, nullptr, nullptr, d); });
+    }
     const auto x = of(9, 300, 1), g = of(9, 300, 2), w = random(be, {300}, 3);
     out.both(x.shape(), [&](auto* d) { be.rms_norm_vjp(x, w, 1e-5, g, d, nullptr); });
     out.both(w.shape(), [&](auto* d) { be.layer_norm_vjp(x, w, 1e-5, g, nullptr, d, nullptr); });

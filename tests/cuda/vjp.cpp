@@ -163,16 +163,48 @@ TEST_CASE("AdamW on the device: three steps are the host's, and the model's copy
     auto dw = wide.from_host(w), dm = wide.zeros({n}), dv = wide.zeros({n});
     auto model = be.from_host(w);
     const auto held = model;
+    be.wait_for(wide);  // two objects, two streams
     for (Index step = 1; step <= 3; ++step) {
         AdamW().update<float>(w.flat(), g.flat(), m.flat(), v.flat(), step, 1e-2, 0.1, 0.5);
         be.adamw(dw, be.from_host(g), dm, dv, &model, cuda::AdamWStep(0.9, 0.999, 1e-8, step, 1e-2, 0.1, 0.5));
     }
+    wide.wait_for(be);
     CHECK(departure(wide.to_host(dw), w, 1e-6) == "");
     CHECK(departure(wide.to_host(dm), m, 1e-6) == "");
     CHECK(departure(wide.to_host(dv), v, 1e-6) == "");
     CHECK(inequality(be.to_host(model), converted<float>(converted<bfloat16>(wide.to_host(dw)))) == "");
     CHECK(inequality(be.to_host(held), converted<float>(converted<bfloat16>(start))) == "");
 }
+
+#if defined(SMOLVLM_CUDA_EMULATION)
+TEST_CASE_TEMPLATE("an op that fails on the device: says what, leaves its operands as they were, and works the next time", T,
+                   float, bfloat16) {
+    Cuda<T> be;
+    cuda::emulation::Machine& machine = cuda::emulation::machine();
+    const auto w = random_weight(be, {40, 40}, 1);
+    const auto h = random(be, {12, 40}, 2), none = decltype(h){};
+    auto x = random(be, {12, 40}, 3);
+    const auto before = be.to_host(x);
+    const auto op = [&] { be.add_gelu_mlp(x, h, w, none, w, none); };
+    machine.failing_call = "launch";
+    machine.failing_code = "cudaErrorLaunchOutOfResources";
+    CHECK(contains(error_of(op), "launch failed: cudaErrorLaunchOutOfResources"));
+    CHECK(inequality(be.to_host(x), before) == "");
+    const std::size_t memory = std::exchange(machine.memory, machine.used());
+    be.runtime().trim();  // what was downloaded with
+    const std::string error = error_of([&] { be.zeros({1000, 1000}); });
+    machine.memory = memory;
+    CHECK(contains(error, "bytes were asked for, "));
+    CHECK(contains(error, "--max-tiles"));
+    op();
+    Ref<double> definition;
+    auto expected = converted<double>(before);
+    const auto a = definition.linear(host(be, h), HostWeight::from_tensor(random_tensor<float>({40, 40}, 1)), {});
+    definition.add_to(expected, definition.linear(definition.gelu_tanh(a),
+                                                  HostWeight::from_tensor(random_tensor<float>({40, 40}, 1)), {}));
+    CHECK(departure(host(be, x), expected, std::is_same_v<T, float> ? 2e-6 : 3 * 0x1p-8) == "");
+}
+#endif
 
 TEST_CASE("patchify of bytes on the device: is patchify of the scaled and standardised picture") {
     Cuda<float> be;

@@ -3,6 +3,9 @@
 
 #include <smolvlm/cuda/cuda.cuh>
 
+template class smolvlm::cuda::FusedOps<float>;
+template class smolvlm::cuda::FusedOps<smolvlm::half>;
+template class smolvlm::cuda::FusedOps<smolvlm::bfloat16>;
 template class smolvlm::Cuda<float>;
 template class smolvlm::Cuda<smolvlm::half>;
 template class smolvlm::Cuda<smolvlm::bfloat16>;

@@ -45,6 +45,12 @@ void copy_kernel_works(Runtime& on) {
     CHECK(y == x);
 }
 
+/// A launch that reads x and writes y.
+void copy_by_kernel(Runtime& on, const Memory& x, const Memory& y) {
+    launch(on.stream(), planted::uninitialised_global<false>, 1, 64, 0, static_cast<const float*>(x.data()),
+           static_cast<float*>(y.data()));
+}
+
 }  // namespace
 
 TEST_CASE("runtime: no device, a device that is not there, and one that is too old are told apart") {
@@ -137,6 +143,31 @@ TEST_CASE("runtime: what was taken once is not allocated again; copies do not wa
     CHECK(on.waits() == 1);
     for (int i = 0; i < 5000; ++i) on.copy_to_device(memory.data(), bytes.data(), bytes.size());  // more than is pinned
     CHECK(on.waits() == 2);
+}
+
+TEST_CASE("streams: what two of them use in no certain order is refused: too early, too late, or given back too soon") {
+    Runtime one, other;
+    const std::vector<float> numbers(64, 1.0f);
+    const auto unordered = [](auto&& work) { return says(error_of(work), "in no certain order"); };
+    Memory x = one.upload(numbers.data(), 256);
+    const Memory y = other.take(256);
+    CHECK(unordered([&] { other.copy(x.data(), y.data(), 256); }));
+    CHECK(unordered([&] { copy_by_kernel(other, x, y); }));
+    one.wait_for(other);  // the wrong way round
+    CHECK(unordered([&] { other.copy(x.data(), y.data(), 256); }));
+    other.wait_for(one);
+    copy_by_kernel(other, x, y);
+    one.copy(x.data(), one.take(256).data(), 256);  // both may read
+    CHECK(unordered([&] { one.fill_zero(x.data(), 256); }));  // the other still reads
+    x = Memory();
+    CHECK(unordered([&] { x = one.take(256); }));  // the same bytes again
+    one.wait_for(other);
+    x = one.upload(numbers.data(), 256);
+    other.wait_for(one);
+    one.fill_zero(x.data(), 256);  // after what was waited for
+    CHECK(unordered([&] { copy_by_kernel(other, x, y); }));
+    one.wait();  // when the host has waited, all that comes later is in order
+    copy_by_kernel(other, x, y);
 }
 
 TEST_CASE("runtime: memory is alone until it is shared, and may outlive its runtime") {

@@ -1,8 +1,8 @@
 #pragma once
-/// The way of attention: few rows over parts of their keys, tensor cores, or float arithmetic.
+/// The way of attention: few rows over parts of their keys, tensor cores, or float arithmetic. And that of its derivative.
 
 #include <smolvlm/cuda/attention_few.cuh>
-#include <smolvlm/cuda/attention_mma.cuh>
+#include <smolvlm/cuda/attention_vjp_mma.cuh>
 #include <smolvlm/cuda/linear_mma.cuh>
 #include <smolvlm/cuda/plan.cuh>
 
@@ -28,6 +28,21 @@ void attend(Runtime& on, SegmentPlan& plan, const T* q, const T* k, const T* v, 
         }
     const auto& tiles = plan.tiles(on, group);
     attention(on.stream(), q, k, v, tiles.data(), tiles.count, of, y);
+}
+
+/// dy [N, H*K]   ->   dq [N, H*K], dk, dv [R, G*K]
+template <class T>
+void attend_vjp(Runtime& on, SegmentPlan& plan, const T* q, const T* k, const T* v, const T* dy, const HeadShape& of,
+                Index N, Index R, Sink<T> dq, Sink<T> dk, Sink<T> dv) {
+    const Memory room = on.take(static_cast<std::size_t>(N * of.H) * sizeof(PairSums));
+    auto* const sums = static_cast<PairSums*>(room.data());
+    if constexpr (tensor_cores<T>)
+        if (of.K % 8 == 0 && of.K <= 128) {
+            const auto& tiles = plan.tiles(on, of.H / of.G, mma_pairs);
+            return attention_vjp_mma(on.stream(), q, k, v, dy, tiles.data(), tiles.count, of, dq, dk, dv, sums, R);
+        }
+    const auto& tiles = plan.tiles(on, of.H / of.G);
+    attention_vjp(on.stream(), q, k, v, dy, tiles.data(), tiles.count, of, dq, dk, dv, sums, R);
 }
 
 }  // namespace smolvlm::cuda

@@ -38,6 +38,12 @@ __device__ void load_head(const T* x, int K, From from, HeadTile<Width, T>& to) 
     }
 }
 
+/// The row of a head that pair p of a tile is, or -1 where there is none.
+__device__ inline Index query_of(const PairTile& t, const HeadShape& of, int g, int p) {
+    const int pair = t.first + p, group = of.group();
+    return pair < t.pairs ? of.query(t.q0 + pair / group, g * group + pair % group) : -1;
+}
+
 /// Two numbers of T in one register, the first one low.
 template <class T>
 __device__ unsigned packed(float low, float high) {
@@ -55,6 +61,28 @@ __device__ inline float row_sum(float x) {
     return x;
 }
 
+/// sum [16, Width] += weights x: a warp's weights, fragments c of 16 rows, rounded to T; rows first .. of x. Two fragments
+/// of weights are one fragment a.
+template <int Width, class T, std::size_t Eights>
+__device__ void add_weighted_rows(const float (&weight)[Eights][4], const HeadTile<Width, T>& x, int first,
+                                  float (&sum)[std::size_t{Width} / 8][4]) {
+#pragma unroll
+    for (int j = 0; j < static_cast<int>(Eights) / 2; ++j) {
+        const unsigned a[4] = {packed<T>(weight[2 * j][0], weight[2 * j][1]), packed<T>(weight[2 * j][2], weight[2 * j][3]),
+                               packed<T>(weight[2 * j + 1][0], weight[2 * j + 1][1]),
+                               packed<T>(weight[2 * j + 1][2], weight[2 * j + 1][3])};
+#pragma unroll
+        for (int d = 0; d < Width / 16; ++d) {
+            unsigned b[4];
+            const int r = first + j * 16 + lane() % 16;
+            ldmatrix_x4_trans(b, &x[r][swizzled(r, d * 2 + lane() / 16)]);
+            const unsigned low[2] = {b[0], b[1]}, high[2] = {b[2], b[3]};
+            mma_m16n8k16<T>(sum[2 * d], a, low);
+            mma_m16n8k16<T>(sum[2 * d + 1], a, high);
+        }
+    }
+}
+
 /// q [N, H*K]   k, v [R, G*K]   ->   y [N, H*K]; grid (tiles of 64 pairs, G); K a multiple of 8, at most Width
 template <int Width, class T>
 __global__ void __launch_bounds__(128, 2)
@@ -62,10 +90,7 @@ __global__ void __launch_bounds__(128, 2)
     auto& s = shared_memory<AttentionMmaShared<Width, T>>();
     const PairTile t = tiles[block()];
     const int g = block_y(), group = of.group(), reach = t.reach(group, mma_pairs);
-    const auto query = [&](int p) -> Index {
-        const int pair = t.first + p;
-        return pair < t.pairs ? of.query(t.q0 + pair / group, g * group + pair % group) : -1;
-    };
+    const auto query = [&](int p) { return query_of(t, of, g, p); };
     const auto load = [&](int j0, int stage) {
         const auto key = [&](int j) -> Index { return j0 + j < reach ? of.key(t.k0 + j0 + j, g) : -1; };
         load_head<Width>(k, of.K, key, s.k[stage]);
@@ -131,22 +156,7 @@ __global__ void __launch_bounds__(128, 2)
                 sum[d][2 * r + 1] *= shrink;
             }
         }
-#pragma unroll
-        for (int j = 0; j < 4; ++j) {  // sixteen keys: two fragments of scores are one of weights
-            const unsigned weights[4] = {packed<T>(score[2 * j][0], score[2 * j][1]),
-                                         packed<T>(score[2 * j][2], score[2 * j][3]),
-                                         packed<T>(score[2 * j + 1][0], score[2 * j + 1][1]),
-                                         packed<T>(score[2 * j + 1][2], score[2 * j + 1][3])};
-#pragma unroll
-            for (int d = 0; d < Width / 16; ++d) {
-                unsigned b[4];
-                const int r = j * 16 + lane() % 16;
-                ldmatrix_x4_trans(b, &s.v[stage][r][swizzled(r, d * 2 + lane() / 16)]);
-                const unsigned first[2] = {b[0], b[1]}, second[2] = {b[2], b[3]};
-                mma_m16n8k16<T>(sum[2 * d], weights, first);
-                mma_m16n8k16<T>(sum[2 * d + 1], weights, second);
-            }
-        }
+        add_weighted_rows<Width, T>(score, s.v[stage], 0, sum);
     }
     cp_async_wait<0>();
 #pragma unroll

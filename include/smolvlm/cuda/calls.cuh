@@ -18,6 +18,10 @@ namespace smolvlm::cuda {
 struct Stream {
     cudaStream_t handle = nullptr;
 };
+/// A point in the work of a stream.
+struct Event {
+    cudaEvent_t handle = nullptr;
+};
 struct DeviceFacts {
     std::string name;
     int major = 0, minor = 0;  // compute capability
@@ -73,6 +77,18 @@ inline Stream make_stream() {
 inline void end_stream(Stream& stream) noexcept { cudaStreamDestroy(stream.handle); }
 inline void wait(Stream& stream) { check(cudaStreamSynchronize(stream.handle), "cudaStreamSynchronize"); }
 
+inline Event make_event() {
+    Event event;
+    check(cudaEventCreateWithFlags(&event.handle, cudaEventDisableTiming), "cudaEventCreateWithFlags");
+    return event;
+}
+inline void end_event(Event& event) noexcept { cudaEventDestroy(event.handle); }
+inline void record(Event& event, Stream& stream) { check(cudaEventRecord(event.handle, stream.handle), "cudaEventRecord"); }
+/// What the stream is given from now on waits for the event as it was last recorded; the host does not.
+inline void wait_for_event(Stream& stream, Event& event) {
+    check(cudaStreamWaitEvent(stream.handle, event.handle, 0), "cudaStreamWaitEvent");
+}
+
 /// Null when there is not enough memory.
 inline void* allocate(std::size_t bytes, Stream& stream) {
     void* memory = nullptr;
@@ -86,7 +102,7 @@ inline void* allocate(std::size_t bytes, Stream& stream) {
 }
 inline void deallocate(void* memory, Stream& stream) noexcept { cudaFreeAsync(memory, stream.handle); }
 /// The emulation guards what lies behind the bytes in use of a block, and blocks that nobody uses.
-inline void begin_use(void*, std::size_t) {}
+inline void begin_use(void*, std::size_t, Stream&) {}
 inline void end_use(void*) noexcept {}
 
 /// Memory of the host that the device can read by itself.

@@ -11,24 +11,20 @@
 /// the same bits. An object serves one thread of the caller.
 
 #include <smolvlm/backend/differentiable.hpp>
-#include <smolvlm/backend/shapes.hpp>
-#include <smolvlm/cuda/activations.cuh>
 #include <smolvlm/cuda/adamw.cuh>
 #include <smolvlm/cuda/attend.cuh>
-#include <smolvlm/cuda/attention_vjp.cuh>
 #include <smolvlm/cuda/cross_entropy.cuh>
-#include <smolvlm/cuda/norm.cuh>
-#include <smolvlm/cuda/rows.cuh>
+#include <smolvlm/cuda/fused.cuh>
 #include <smolvlm/cuda/sampling.cuh>
-#include <smolvlm/cuda/workspace.cuh>
 
 namespace smolvlm {
 
 template <class T>
-class Cuda : cuda::Workspace<T> {
-    using Base = cuda::Workspace<T>;
+class Cuda : public cuda::FusedOps<T> {
+    using Base = cuda::FusedOps<T>;
     using Base::columns, Base::dense, Base::like, Base::make, Base::move, Base::on_, Base::over, Base::own, Base::plan,
-        Base::sink, Base::sum_into, Base::turn_table, Base::upload;
+        Base::product, Base::sink, Base::sum_into, Base::turn_table, Base::upload;
+    using Plain = cuda::Activated<cuda::Same, T>;
 
 public:
     using Scalar = float;
@@ -69,9 +65,7 @@ public:
 
     Tensor linear(const Tensor& x, const Weight& w, const Tensor& bias) {
         Tensor y = make(shapes::linear(x.shape(), w.shape(), bias.shape()));
-        w.with_rows([&](const auto& rows) {
-            cuda::linear(on_.stream(), dense(x, w.cols()), rows, bias.data(), y.data(), x.dim(0), w.rows(), w.cols());
-        });
+        product(x, w, Plain{bias.data(), over(y)});
         return y;
     }
     Tensor embedding(const Weight& w, Ids ids) {
@@ -164,13 +158,12 @@ public:
 
     void linear_vjp(const Tensor& x, const Weight& w, const Tensor& dy, Tensor* dx, Tensor* dw, Tensor* dbias) {
         const Index N = dy.dim(0), M = w.rows(), K = w.cols();
-        const T* const no_bias = nullptr;
         if (dx)
             w.with_rows([&](const auto& rows) {
-                cuda::product(on_.stream(), dense(dy, M), cuda::Turned{rows}, no_bias, sink(dx, {N, K}), N, K, M);
+                cuda::product(on_.stream(), dense(dy, M), cuda::Turned{rows}, Plain{nullptr, sink(dx, {N, K})}, N, K, M);
             });
         if (dw)
-            cuda::product(on_.stream(), columns(dy, M), columns(x, K), no_bias, sink(dw, w.shape()), M, K, N);
+            cuda::product(on_.stream(), columns(dy, M), columns(x, K), Plain{nullptr, sink(dw, w.shape())}, M, K, N);
         cuda::column_sums(on_.stream(), dy.data(), sink(dbias, {M}), N, M);
     }
     void embedding_vjp(Ids ids, const Tensor& dy, Tensor* dw) { gather_rows_vjp(ids, dy, dw); }
@@ -199,11 +192,8 @@ public:
     }
     void attention_vjp(const Tensor& q, const Tensor& k, const Tensor& v, Heads heads, const Segments& segments,
                        const Tensor& dy, Tensor* dq, Tensor* dk, Tensor* dv) {
-        const auto& tiles = plan(segments).tiles(on_, heads.query / heads.kv);
-        const cuda::Memory sums = on_.take(cuda::bytes<cuda::PairSums>(q.dim(0) * heads.query));
-        cuda::attention_vjp(on_.stream(), q.data(), k.data(), v.data(), dy.data(), tiles.data(), tiles.count,
-                            cuda::head_shape(q.shape(), heads), sink(dq, q.shape()), sink(dk, k.shape()), sink(dv, v.shape()),
-                            static_cast<cuda::PairSums*>(sums.data()), k.dim(0));
+        cuda::attend_vjp(on_, plan(segments), q.data(), k.data(), v.data(), dy.data(), cuda::head_shape(q.shape(), heads),
+                         q.dim(0), k.dim(0), sink(dq, q.shape()), sink(dk, k.shape()), sink(dv, v.shape()));
     }
     void gelu_tanh_vjp(const Tensor& x, const Tensor& dy, Tensor* dx) {
         if (dx)
@@ -240,7 +230,15 @@ public:
                                 cuda::counted_targets(targets));
     }
 
-    // Beyond the contract: what decoding and training leave to the device.
+    // Beyond the contract: a second stream, and what decoding and training leave to the device.
+
+    /// What this object is asked for from now on comes after all that `other` was asked for so far; otherwise two objects
+    /// work side by side, on weights that both read: one on the pictures of a question, one on the text of another. What one
+    /// made and the other reads must be kept until its maker has waited for the reader. The host does not wait.
+    template <class U>
+    void wait_for(Cuda<U>& other) {
+        on_.wait_for(other.runtime());
+    }
 
     /// The most likely token of every row of logits [N, V], the first of equals; -1 where a row holds no number. Waits.
     std::vector<std::int32_t> arg_max(const Tensor& logits) {

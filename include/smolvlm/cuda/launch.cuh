@@ -46,10 +46,13 @@ void launch(Stream& stream, void (*kernel)(P...), Grid grid, unsigned block, std
             std::type_identity_t<P>... arguments) {
     const auto body = [&] { kernel(arguments...); };
     using Body = decltype(body);
-    const void* pointers[sizeof...(P) + 1] = {nullptr};
+    emulation::Pointer pointers[sizeof...(P) + 1];
     std::size_t count = 0;
     const auto note = [&](const auto& argument) {
-        if constexpr (std::is_pointer_v<std::remove_cvref_t<decltype(argument)>>) pointers[count++] = argument;
+        using A = std::remove_cvref_t<decltype(argument)>;
+        if constexpr (std::is_pointer_v<A>)
+            pointers[count++] = {argument, std::is_const_v<std::remove_pointer_t<A>> ? emulation::Use::read
+                                                                                     : emulation::Use::write};
     };
     (note(arguments), ...);
     emulation::run_launch(stream.handle, grid.place, grid.blocks, block, shared, {pointers, count},

@@ -2,6 +2,7 @@
 /// Linear maps in float arithmetic (ref/linear.hpp): the product of two matrices of any form in memory, and the product
 /// with few rows that decoding is made of. Those of tensor cores: linear_mma.cuh.
 
+#include <smolvlm/cuda/epilogue.cuh>
 #include <smolvlm/cuda/launch.cuh>
 #include <smolvlm/cuda/reduce.cuh>
 #include <smolvlm/cuda/weight.cuh>
@@ -28,10 +29,10 @@ __device__ void load_tile(const Rows& rows, int first, int R, int k0, int K, flo
     }
 }
 
-/// y[n, m] = or += bias[m] + sum_k a(n, k) b(m, k)
+/// y(n, m, sum_k a(n, k) b(m, k)), y an epilogue
 /// A block of 256 threads makes 64 x 64 results, a thread 4 x 4 of them. Shared memory: 8.5 KiB.
-template <class A, class B, class T>
-__global__ void __launch_bounds__(256, 2) gemm_kernel(A a, B b, const T* bias, Sink<T> y, int N, int M, int K) {
+template <class A, class B, class Out>
+__global__ void __launch_bounds__(256, 2) gemm_kernel(A a, B b, Out y, int N, int M, int K) {
     auto& s = shared_memory<LinearTile>();
     const int n0 = block_y() * tile_rows, m0 = block() * tile_columns;
     const int row = thread() / 16 * 4, column = thread() % 16 * 4;
@@ -51,9 +52,9 @@ __global__ void __launch_bounds__(256, 2) gemm_kernel(A a, B b, const T* bias, S
 #pragma unroll
     for (int i = 0; i < 4; ++i)
 #pragma unroll
-        for (int j = 0; j < 4; ++j) {
+        for (int j = 0; j < 4; j += Out::sums) {
             const int n = n0 + row + i, m = m0 + column + j;
-            if (n < N && m < M) y.put(static_cast<Index>(n) * M + m, sum[i][j] + (bias ? wide(bias[m]) : 0.0f));
+            if (n < N && m < M) y(n, m, M, &sum[i][j]);
         }
 }
 
@@ -64,9 +65,9 @@ template <int Few>
 struct FewShared {
     float partial[4][std::size_t{Few}];
 };
-template <int Few, class Rows, class T>
+template <int Few, class Rows, class T, class Out>
 __global__ void __launch_bounds__(128, 8)
-    linear_few_kernel(const T* x, Rows w, const T* bias, T* y, int N, int M, int K, int split) {
+    linear_few_kernel(const T* x, Rows w, Out y, int N, int M, int K, int split) {
     auto& s = shared_memory<FewShared<Few>>();
     const int m = block() * (4 / split) + warp() / split, first = block_y() * Few;
     const DenseRows<T> rows{x, K};
@@ -93,34 +94,36 @@ __global__ void __launch_bounds__(128, 8)
         if (lane() == 0) s.partial[warp()][i] = total;
     }
     __syncthreads();
-    // Thread t finishes column t / Few of the block's and row t % Few.
-    const int column = block() * (4 / split) + thread() / Few, n = first + thread() % Few;
-    if (thread() / Few >= 4 / split || column >= M || n >= N) return;
-    float total = bias ? wide(bias[column]) : 0.0f;
-    for (int part = 0; part < split; ++part) total += s.partial[thread() / Few * split + part][thread() % Few];
-    y[static_cast<Index>(n) * M + column] = narrow<T>(total);
+    // Thread t finishes result t / Few of the block's and row t % Few.
+    const int local = thread() / Few * Out::sums, column = block() * (4 / split) + local, n = first + thread() % Few;
+    if (local >= 4 / split || column >= M || n >= N) return;
+    float total[std::size_t{Out::sums}] = {};
+#pragma unroll
+    for (int e = 0; e < Out::sums; ++e)
+        for (int part = 0; part < split; ++part) total[e] += s.partial[(local + e) * split + part][thread() % Few];
+    y(n, column, M, total);
 }
 
-template <class A, class B, class T>
-void gemm(Stream& on, const A& a, const B& b, const T* bias, Sink<T> y, Index N, Index M, Index K) {
+template <class A, class B, class Out>
+void gemm(Stream& on, const A& a, const B& b, const Out& y, Index N, Index M, Index K) {
     if (N == 0 || M == 0) return;
-    launch(on, gemm_kernel<A, B, T>, dim3(blocks_for(M, tile_columns), blocks_for(N, tile_rows)), 256, sizeof(LinearTile),
-           a, b, bias, y, static_cast<int>(N), static_cast<int>(M), static_cast<int>(K));
+    launch(on, gemm_kernel<A, B, Out>, dim3(blocks_for(M, tile_columns), blocks_for(N, tile_rows)), 256,
+           sizeof(LinearTile), a, b, y, static_cast<int>(N), static_cast<int>(M), static_cast<int>(K));
 }
 
 /// Up to so many rows go the way of decoding, where every weight is read from memory for each four of them.
 inline constexpr Index few_rows = 8;
 
-template <class Rows, class T>
-void linear_few(Stream& on, const T* x, const Rows& w, const T* bias, T* y, Index N, Index M, Index K) {
-    const int split = K >= 1024 && M < 4096 ? 4 : 1;
+template <class Rows, class T, class Out>
+void linear_few(Stream& on, const T* x, const Rows& w, const Out& y, Index N, Index M, Index K) {
+    const int split = K >= 1024 && M < 4096 ? 4 / Out::sums : 1;
     const unsigned columns = blocks_for(M, 4 / split);
     const auto n = static_cast<int>(N), m = static_cast<int>(M), k = static_cast<int>(K);
     if (N == 1)
-        launch(on, linear_few_kernel<1, Rows, T>, dim3(columns), 128, sizeof(FewShared<1>), x, w, bias, y, n, m, k, split);
+        launch(on, linear_few_kernel<1, Rows, T, Out>, dim3(columns), 128, sizeof(FewShared<1>), x, w, y, n, m, k, split);
     else
-        launch(on, linear_few_kernel<4, Rows, T>, dim3(columns, blocks_for(N, 4)), 128, sizeof(FewShared<4>), x, w, bias,
-               y, n, m, k, split);
+        launch(on, linear_few_kernel<4, Rows, T, Out>, dim3(columns, blocks_for(N, 4)), 128, sizeof(FewShared<4>), x, w, y,
+               n, m, k, split);
 }
 
 }  // namespace smolvlm::cuda

@@ -58,6 +58,10 @@ template <class T, class Rows>
 __device__ void load_eight(const Turned<Rows>& from, int r, int k, bool there, Eight<T>& to) {
     load_eight(from.rows, r, k, there, to);
 }
+template <class T, class Rows>
+__device__ void load_eight(const Interleaved<Rows>& from, int r, int k, bool there, Eight<T>& to) {
+    load_eight(from.of(r), r / 2, k, there, to);
+}
 
 /// The rows first .. of a factor with R of them, k0 .. k0 + 63 of a sum over K; zeros beyond its ends.
 template <int Threads, class Factor, class T, std::size_t Down, std::size_t Across>
@@ -95,10 +99,10 @@ __device__ void load_b(const Eight<T> (&from)[Down][Across], int row, int k, uns
     }
 }
 
-/// y[n, m] = or += bias[m] + sum_k a(n, k) b(m, k); every row in memory a multiple of 8 long
-template <class Tiles, class A, class B, class T>
-__global__ void __launch_bounds__(Tiles::threads, 1)
-    gemm_mma_kernel(A a, B b, const T* bias, Sink<T> y, int N, int M, int K) {
+/// y(n, m, sum_k a(n, k) b(m, k)), y an epilogue; every row in memory a multiple of 8 long
+template <class Tiles, class A, class B, class Out>
+__global__ void __launch_bounds__(Tiles::threads, 1) gemm_mma_kernel(A a, B b, Out y, int N, int M, int K) {
+    using T = typename Out::Element;
     auto& s = shared_memory<MmaShared<Tiles, is_turned<A>, is_turned<B>, T>>();
     constexpr int tall = Tiles::tall, across = Tiles::across;
     const int n0 = block_y() * Tiles::rows, m0 = block() * Tiles::columns, steps = (K + 63) / 64;
@@ -141,38 +145,44 @@ __global__ void __launch_bounds__(Tiles::threads, 1)
 #pragma unroll
         for (int j = 0; j < 4; ++j)
 #pragma unroll
-            for (int e = 0; e < 4; ++e) {
+            for (int e = 0; e < 4; e += Out::sums) {
                 const int n = n0 + row + i * 16 + lane() / 4 + e / 2 * 8, m = m0 + column + j * 8 + lane() % 4 * 2 + e % 2;
-                if (n < N && m < M)
-                    y.put(static_cast<Index>(n) * M + m, sum[i][j][e] + (bias ? wide(bias[m]) : 0.0f));
+                if (n < N && m < M) y(n, m, M, &sum[i][j][e]);
             }
 }
 
-template <class Tiles, class A, class B, class T>
-void gemm_mma(Stream& on, const A& a, const B& b, const T* bias, Sink<T> y, Index N, Index M, Index K) {
-    launch(on, gemm_mma_kernel<Tiles, A, B, T>, dim3(blocks_for(M, Tiles::columns), blocks_for(N, Tiles::rows)),
-           static_cast<unsigned>(Tiles::threads), sizeof(MmaShared<Tiles, is_turned<A>, is_turned<B>, T>), a, b, bias, y,
-           static_cast<int>(N), static_cast<int>(M), static_cast<int>(K));
+template <class Tiles, class A, class B, class Out>
+void gemm_mma(Stream& on, const A& a, const B& b, const Out& y, Index N, Index M, Index K) {
+    launch(on, gemm_mma_kernel<Tiles, A, B, Out>, dim3(blocks_for(M, Tiles::columns), blocks_for(N, Tiles::rows)),
+           static_cast<unsigned>(Tiles::threads),
+           sizeof(MmaShared<Tiles, is_turned<A>, is_turned<B>, typename Out::Element>), a, b, y, static_cast<int>(N),
+           static_cast<int>(M), static_cast<int>(K));
 }
 
-/// y = or += a b^T by tensor cores (large tiles where they fill a large device), or in float arithmetic where the type
-/// has none or a row in memory is no multiple of 8 long.
-template <class A, class B, class T>
-void product(Stream& on, const A& a, const B& b, const T* bias, Sink<T> y, Index N, Index M, Index K) {
-    if (N == 0 || M == 0 || !y.data) return;
-    if constexpr (tensor_cores<T>)
-        if ((is_turned<A> ? N : K) % 8 == 0 && (is_turned<B> ? M : K) % 8 == 0) {
-            if (N / 128 * (M / 128) >= 128) return gemm_mma<MmaTiles<2, 4, 4>>(on, a, b, bias, y, N, M, K);
-            return gemm_mma<MmaTiles<2, 2, 2>>(on, a, b, bias, y, N, M, K);
+/// Whether a factor's neighbours in memory, of its R rows and K columns, come in whole words of eight.
+template <class Factor>
+bool in_words(const Factor&, Index R, Index K) {
+    return (is_turned<Factor> ? R : K) % 8 == 0;
+}
+
+/// y = a b^T by tensor cores (large tiles where they fill a large device), or in float arithmetic where the type has none
+/// or rows in memory come in no whole words. y: an epilogue, which may have nowhere to put anything.
+template <class A, class B, class Out>
+void product(Stream& on, const A& a, const B& b, const Out& y, Index N, Index M, Index K) {
+    if (N == 0 || M == 0 || !y.y.data) return;
+    if constexpr (tensor_cores<typename Out::Element>)
+        if (in_words(a, N, K) && in_words(b, M, K)) {
+            if (N / 128 * (M / 128) >= 128) return gemm_mma<MmaTiles<2, 4, 4>>(on, a, b, y, N, M, K);
+            return gemm_mma<MmaTiles<2, 2, 2>>(on, a, b, y, N, M, K);
         }
-    gemm(on, a, b, bias, y, N, M, K);
+    gemm(on, a, b, y, N, M, K);
 }
 
 /// The linear map: few rows go the way of decoding.
-template <class Rows, class T>
-void linear(Stream& on, const DenseRows<T>& x, const Rows& w, const T* bias, T* y, Index N, Index M, Index K) {
-    if (N <= few_rows && N > 0 && M > 0) return linear_few(on, x.values, w, bias, y, N, M, K);
-    product(on, x, w, bias, Sink<T>{y}, N, M, K);
+template <class T, class Rows, class Out>
+void linear(Stream& on, const DenseRows<T>& x, const Rows& w, const Out& y, Index N, Index M, Index K) {
+    if (N <= few_rows && N > 0 && M > 0) return linear_few(on, x.values, w, y, N, M, K);
+    product(on, x, w, y, N, M, K);
 }
 
 }  // namespace smolvlm::cuda

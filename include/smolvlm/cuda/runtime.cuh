@@ -38,10 +38,17 @@ public:
     DevicePool& operator=(const DevicePool&) = delete;
     ~DevicePool() {
         trim();
+        if (event_.handle) calls::end_event(event_);
         calls::end_stream(stream_);
     }
 
     Stream& stream() { return stream_; }
+    /// What this pool's stream is given from now on waits for what the other was given so far.
+    void wait_for(DevicePool& other) {
+        if (!other.event_.handle) other.event_ = calls::make_event();
+        calls::record(other.event_, other.stream_);
+        calls::wait_for_event(stream_, other.event_);
+    }
     Index fresh() const { return fresh_; }
 
     std::pair<void*, std::size_t> take(std::size_t bytes) {
@@ -56,7 +63,7 @@ public:
             }
         }
         if (!data) data = fresh_block(size);
-        calls::begin_use(data, bytes);
+        calls::begin_use(data, bytes, stream_);
         return {data, size};
     }
     void give(void* data, std::size_t size) noexcept {
@@ -87,6 +94,7 @@ private:
     }
 
     Stream stream_;
+    Event event_;  // made when somebody first waits
     std::mutex lock_;
     std::map<std::size_t, std::vector<void*>> free_;
     Index fresh_ = 0;
@@ -151,6 +159,10 @@ public:
     /// How often the host has waited for the device.
     Index waits() const { return waits_; }
     void trim() { pool_->trim(); }
+    /// Orders two streams: what this one is given from now on starts when all that `other` was given so far is done. The host
+    /// does not wait. Memory that one made and the other reads needs it twice: before reading, and in the other direction
+    /// before the memory may be given back.
+    void wait_for(Runtime& other) { pool_->wait_for(*other.pool_); }
 
     /// Memory with nothing known in it.
     Memory take(std::size_t bytes) {

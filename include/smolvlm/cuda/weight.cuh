@@ -92,6 +92,19 @@ struct Turned {
 template <class Rows>
 Turned(Rows) -> Turned<Rows>;
 
+/// The rows of two matrices by turns, so that what a gate multiplies are neighbouring columns of one product: rows 2f and
+/// 2f + 1 are rows f of the gate and of what it lets through.
+template <class Rows>
+struct Interleaved {
+    Rows gate, up;
+
+    __device__ Rows of(int r) const { return r % 2 ? up : gate; }
+    __device__ float at(int r, int k) const { return of(r).at(r / 2, k); }
+    __device__ void eight(int r, int k, float (&x)[8]) const { of(r).eight(r / 2, k, x); }
+};
+template <class Rows>
+Interleaved(Rows, Rows) -> Interleaved<Rows>;
+
 /// Whether neighbouring threads should take neighbouring k, or neighbouring rows, to read neighbouring memory.
 template <class Rows>
 inline constexpr bool is_turned = false;

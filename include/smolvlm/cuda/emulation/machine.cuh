@@ -12,6 +12,7 @@
 #include <mutex>
 #include <string>
 
+#include <smolvlm/cuda/emulation/order.cuh>
 #include <smolvlm/cuda/emulation/sanitizers.cuh>
 #include <smolvlm/cuda/emulation/schedule.cuh>
 #include <smolvlm/cuda/place.cuh>
@@ -41,7 +42,7 @@ public:
         auto* base = static_cast<std::byte*>(std::aligned_alloc(256, capacity + 2 * margin));
         if (!base) return nullptr;
         used_ += bytes;
-        blocks_[base + margin] = {capacity, 0, bytes, false};
+        blocks_[base + margin] = {capacity, 0, bytes, false, {}};
         forbid(base, capacity + 2 * margin);
         return base + margin;
     }
@@ -54,11 +55,13 @@ public:
         std::free(found->first - margin);
         blocks_.erase(found);
     }
-    /// From now on `bytes` of the block are in use, with nothing known in them.
-    void begin_use(void* data, std::size_t bytes) {
+    /// From now on `bytes` of the block are in use, in the order of this stream, with nothing known in them.
+    void begin_use(void* data, std::size_t bytes, StreamHandle& stream) {
         const std::lock_guard guard(lock);
         std::byte* first = static_cast<std::byte*>(data);
         Extent& block = blocks_.at(first);
+        next_work(stream);
+        note_use("memory of the pool", stream, data, Use::write);
         block.in_use = bytes;
         block.taken = true;
         allow(first - margin, block.capacity + 2 * margin);
@@ -77,6 +80,27 @@ public:
         found->second.in_use = 0;
         found->second.taken = false;
     }
+
+    /// A stream begins with something that the host asks for: all that the host has waited for is done.
+    void next_work(StreamHandle& stream) {
+        const std::lock_guard guard(lock);
+        stream.clock.learn(host_);
+        ++stream.clock.done[stream.id];
+    }
+    void host_waits(const StreamHandle& stream) {
+        const std::lock_guard guard(lock);
+        host_.learn(stream.clock);
+    }
+    /// Throws DeviceError when another stream's use of this memory may not be over, or not have begun.
+    void note_use(const char* name, const StreamHandle& stream, const void* data, Use use) {
+        const std::lock_guard guard(lock);
+        auto after = blocks_.upper_bound(static_cast<std::byte*>(const_cast<void*>(data)));
+        if (!data || after == blocks_.begin()) return;
+        if (const unsigned other = (--after)->second.uses.note(stream, use))
+            fail<DeviceError>(name, ": stream ", stream.id, use == Use::read ? " reads" : " writes", " what stream ", other,
+                              " uses, in no certain order: one has to wait for the other (Runtime::wait_for)");
+    }
+    unsigned new_stream() { return ++streams_; }
 
     /// Whether size bytes from there on are device memory in use. (A null pointer to nothing is.)
     bool owns(const void* data, std::size_t size) {
@@ -116,10 +140,13 @@ private:
     struct Extent {
         std::size_t capacity, in_use, counted;
         bool taken;  // perhaps for no bytes at all
+        Uses uses;
     };
     static constexpr std::size_t margin = 512;
     std::map<std::byte*, Extent> blocks_;
     std::size_t used_ = 0;
+    Clock host_;  // what the host knows to be done
+    unsigned streams_ = 0;
 };
 
 inline Machine& machine() {

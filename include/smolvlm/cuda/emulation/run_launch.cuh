@@ -8,8 +8,14 @@
 
 namespace smolvlm::cuda::emulation {
 
-inline void run_launch(const StreamHandle* stream, const Place& place, dim3 grid, unsigned threads, std::size_t shared,
-                       std::span<const void* const> pointers, void (*body)(const void*), const void* argument) {
+/// An argument that is an address, and what the kernel may do there. (Addresses within structs are not seen.)
+struct Pointer {
+    const void* address;
+    Use use;
+};
+
+inline void run_launch(StreamHandle* stream, const Place& place, dim3 grid, unsigned threads, std::size_t shared,
+                       std::span<const Pointer> pointers, void (*body)(const void*), const void* argument) {
     Machine& on = machine();
     const std::lock_guard guard(on.lock);
     const std::string name = join("launch by ", place);
@@ -24,7 +30,10 @@ inline void run_launch(const StreamHandle* stream, const Place& place, dim3 grid
         fail<DeviceError>(name, " failed: cudaErrorInvalidValue: ", shared, " bytes of shared memory, more than ",
                           Block::most_shared);
     for (std::size_t i = 0; i < pointers.size(); ++i)
-        if (!on.owns(pointers[i], 0)) fail<DeviceError>(name, ": pointer argument ", i, " is no device memory in use");
+        if (!on.owns(pointers[i].address, 0))
+            fail<DeviceError>(name, ": pointer argument ", i, " is no device memory in use");
+    on.next_work(*stream);
+    for (const Pointer& p : pointers) on.note_use(name.c_str(), *stream, p.address, p.use);
     struct Opened {
         Machine& on;
         explicit Opened(Machine& machine) : on(machine) { on.open(); }
