@@ -64,9 +64,21 @@ public:
 
     Tensor linear(const Tensor& x, const Weight& w, const Tensor& bias) {
         Tensor y = make(shapes::linear(x.shape(), w.shape(), bias.shape()));
-        // Few rows wait for the weights, which come more slowly than a core multiplies: as if there were 32 rows.
-        const Index work = std::max<Index>(x.dim(0), 32) * w.rows() * w.cols();
-        cpu::linear<T>(x.view(), w, bias.view(), y.view(), path_, team(work));
+        const cpu::Map<T> map{&w, bias.data(), y.data()};
+        cpu::linear<T>(x.view(), {&map, 1}, path_, team_for(x, w.rows()));
+        return y;
+    }
+    /// Three maps of the same x at once: layers ask for it where a backend has it (nn/linear.hpp).
+    std::array<Tensor, 3> linear_three(const Tensor& x, const Weight& w0, const Tensor& bias0, const Weight& w1,
+                                       const Tensor& bias1, const Weight& w2, const Tensor& bias2) {
+        if (!cpu::multiplied_alike(w0, w1) || !cpu::multiplied_alike(w0, w2))
+            return {linear(x, w0, bias0), linear(x, w1, bias1), linear(x, w2, bias2)};
+        std::array<Tensor, 3> y{make(shapes::linear(x.shape(), w0.shape(), bias0.shape())),
+                                make(shapes::linear(x.shape(), w1.shape(), bias1.shape())),
+                                make(shapes::linear(x.shape(), w2.shape(), bias2.shape()))};
+        const cpu::Map<T> maps[] = {{&w0, bias0.data(), y[0].data()}, {&w1, bias1.data(), y[1].data()},
+                                    {&w2, bias2.data(), y[2].data()}};
+        cpu::linear<T>(x.view(), maps, path_, team_for(x, w0.rows() + w1.rows() + w2.rows()));
         return y;
     }
     Tensor embedding(const Weight& w, Ids ids) {
@@ -157,8 +169,8 @@ public:
         const Shape inner = shapes::linear(h.shape(), w1.shape(), b1.shape());
         shapes::same("add_to", x.shape(), shapes::linear(inner, w2.shape(), b2.shape()));
         const cpu::Mlp<T> mlp{w1, b1.view(), nullptr, w2, b2.view()};
-        if (!goes_block_by_block(mlp, h)) return add_to(x, linear(gelu_tanh(linear(h, w1, b1)), w2, b2));
-        cpu::add_mlp<cpu::GeluTanh, T>(h.view(), mlp, own(x).view(), path_, team(h.dim(0) * (w1.rows() + w2.rows()) * w1.cols()));
+        if (!mlp.in_one_piece(h.dim(0))) return add_to(x, linear(gelu_tanh(linear(h, w1, b1)), w2, b2));
+        cpu::add_mlp<cpu::GeluTanh, T>(h.view(), mlp, own(x).view(), path_, team_for(h, 2 * w1.rows()));
     }
     /// x& += down (silu(gate h) * (up h)): likewise (text/decoder_layer.hpp).
     void add_gated_mlp(Tensor& x, const Tensor& h, const Weight& gate, const Weight& up, const Weight& down) {
@@ -166,8 +178,8 @@ public:
                                          shapes::linear(h.shape(), up.shape(), {}));
         shapes::same("add_to", x.shape(), shapes::linear(inner, down.shape(), {}));
         const cpu::Mlp<T> mlp{gate, {}, &up, down, {}};
-        if (!goes_block_by_block(mlp, h)) return add_to(x, linear(silu_mul(linear(h, gate, {}), linear(h, up, {})), down, {}));
-        cpu::add_mlp<cpu::SiluMul, T>(h.view(), mlp, own(x).view(), path_, team(3 * h.numel() * gate.rows()));
+        if (!mlp.in_one_piece(h.dim(0))) return add_to(x, linear(silu_mul(linear(h, gate, {}), linear(h, up, {})), down, {}));
+        cpu::add_mlp<cpu::SiluMul, T>(h.view(), mlp, own(x).view(), path_, team_for(h, 3 * gate.rows()));
     }
 
     Tensor patchify(const Tensor& x, Index patch) {
@@ -254,11 +266,11 @@ private:
     cpu::Team team(Index work) {
         return {static_cast<int>(std::clamp<Index>(work / least_work_, 1, threads_)), &pool_};
     }
+    /// The team for x times a matrix of so many rows. Few rows of x wait for the weights, which come more slowly than a core
+    /// multiplies: as if there were 32.
+    cpu::Team team_for(const Tensor& x, Index rows) { return team(std::max<Index>(x.dim(0), 32) * rows * x.dim(1)); }
     /// Threads for a pass over so many numbers, each as costly as sixteen multiply-adds.
     int share(Index numbers) { return team(16 * numbers).threads; }
-
-    /// Are there rows enough for cpu/mlp.hpp?
-    bool goes_block_by_block(const cpu::Mlp<T>& mlp, const Tensor& h) const { return mlp.alike() && h.dim(0) >= 16; }
 
     template <class S>
     Tensor attend(const Tensor& q, const HostTensor<S>& k, const HostTensor<S>& v, Heads heads,
