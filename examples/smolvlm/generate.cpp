@@ -63,6 +63,7 @@ int generate(const Words& words) {
     for (const char* flag : {"--top-k", "--top-p", "--min-p", "--seed"})
         if (arguments.given(flag) && sampling.temperature == 0 && !request.json)
             report(join("note: ", flag, " changes nothing at --temperature 0"));
+    request.engine.resolve(request.model);
     make_engine(request.engine)->generate(request);
     return 0;
 }
