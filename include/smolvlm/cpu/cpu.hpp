@@ -55,6 +55,10 @@ public:
     Tensor from_host(const HostTensor<T>& x) { return x; }
     HostTensor<T> to_host(const Tensor& x) { return x; }
     Weight make_weight(const HostWeight& w) { return Weight(w, share(w.shape().numel()), precision_, path_, &arena_); }
+    Weight make_weight(const PanelWeight& w, bool in_place) {
+        return Weight(w, threads_, precision_, path_, in_place ? nullptr : &arena_);
+    }
+    Weight make_table(const HostWeight& w, std::optional<DType> held) { return Weight::table(w, precision_, held); }
     Tensor zeros(const Shape& shape) {
         Tensor y = make(shape);
         parallel_for(threads_, y.numel(), Index(1) << 16,
