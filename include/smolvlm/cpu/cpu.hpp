@@ -23,13 +23,18 @@
 #include <smolvlm/cpu/rope.hpp>
 #include <smolvlm/cpu/rows_vjp.hpp>
 #include <smolvlm/cpu/slab.hpp>
+#include <smolvlm/cpu/workspace.hpp>
 #include <smolvlm/ref/patchify.hpp>
 #include <smolvlm/ref/rows.hpp>
 
 namespace smolvlm {
 
 template <std::floating_point T>
-class Cpu {
+class Cpu : public cpu::Workspace<T> {
+    using Base = cpu::Workspace<T>;
+    using Base::arena_, Base::like, Base::make, Base::own, Base::path_, Base::precision_, Base::rope_table, Base::share,
+        Base::sink, Base::team, Base::team_for, Base::threads_;
+
 public:
     using Scalar = T;
     using Tensor = HostTensor<T>;
@@ -38,19 +43,10 @@ public:
 
     /// Throws ValueError when SMOLVLM_CPU asks for a path that this machine has not.
     explicit Cpu(int threads = default_threads(), CpuPath path = cpu_path(), Precision precision = Precision::exact)
-        : threads_(std::max(threads, 1)), path_(path), precision_(precision) {}
+        : Base(threads, path, precision) {}
     Cpu(int threads, Precision precision) : Cpu(threads, cpu_path(), precision) {}
     /// Keys and values of earlier tokens as bf16, or as T. Where it is not said: bf16 unless the precision is exact.
     Cpu(int threads, Precision precision, bool narrow_cache) : Cpu(threads, precision) { narrow_cache_ = narrow_cache; }
-
-    /// Where activations come from; after the first token a decode step takes nothing fresh.
-    Pool& pool() { return pool_; }
-    int threads() const { return threads_; }
-    /// For tests: even the smallest piece of work is divided among the threads.
-    void share_small_work() { least_work_ = 1; }
-    CpuPath path() const { return path_; }
-    /// What weights made from here on are multiplied in; the weight itself knows it too (cpu/packed_weight.hpp).
-    Precision precision() const { return precision_; }
 
     Tensor from_host(const HostTensor<T>& x) { return x; }
     HostTensor<T> to_host(const Tensor& x) { return x; }
@@ -109,14 +105,14 @@ public:
         std::visit(
             [&](auto& held) {
                 shapes::write_rows(held.shape(), segments, rows.shape());
-                ref::write_rows(own(held).view(), segments, rows.view());
+                ref::write_rows(this->own(held).view(), segments, rows.view());
             },
             slab);
     }
     Tensor gather_rows(const Slab& slab, Ids ids) {
         return std::visit(
             [&](const auto& held) {
-                Tensor y = make(shapes::gather("gather_rows", held.shape(), ids));
+                Tensor y = this->make(shapes::gather("gather_rows", held.shape(), ids));
                 ref::gather_rows(held.view(), ids, y.view());
                 return y;
             },
@@ -147,7 +143,7 @@ public:
     Tensor attention(const Tensor& q, const Slab& k, const Slab& v, Heads heads, const Segments& segments) {
         return std::visit(
             [&](const auto& keys) {
-                return attend(q, keys, std::get<std::decay_t<decltype(keys)>>(v), heads, segments);
+                return this->attend(q, keys, std::get<std::decay_t<decltype(keys)>>(v), heads, segments);
             },
             k);
     }
@@ -264,18 +260,6 @@ public:
     }
 
 private:
-    cpu::Team team() { return {threads_, &pool_}; }
-    /// The team for so many multiply-adds. Each thread gets 2^20 at least, some 30 microseconds, else waking it does not pay
-    /// (and costs milliseconds where other programs want the cores).
-    cpu::Team team(Index work) {
-        return {static_cast<int>(std::clamp<Index>(work / least_work_, 1, threads_)), &pool_};
-    }
-    /// The team for x times a matrix of so many rows. Few rows of x wait for the weights, which come more slowly than a core
-    /// multiplies: as if there were 32.
-    cpu::Team team_for(const Tensor& x, Index rows) { return team(std::max<Index>(x.dim(0), 32) * rows * x.dim(1)); }
-    /// Threads for a pass over so many numbers, each as costly as sixteen multiply-adds.
-    int share(Index numbers) { return team(16 * numbers).threads; }
-
     template <class S>
     Tensor attend(const Tensor& q, const HostTensor<S>& k, const HostTensor<S>& v, Heads heads,
                   const Segments& segments) {
@@ -288,44 +272,7 @@ private:
         return y;
     }
 
-    Tensor make(const Shape& shape) {
-        return Tensor(shape, pool_.take(static_cast<std::size_t>(shape.numel()) * sizeof(T)));
-    }
-    /// Where the result of an elementwise op on x goes: x itself when nobody else can see it.
-    Tensor like(const Tensor& x, const Shape& shape) {
-        return x.storage().writable_alone() ? Tensor(shape, x.storage()) : make(shape);
-    }
-    /// Copies x first if anybody else can see its elements: a probe, a tape, a mapped file.
-    template <class S>
-    HostTensor<S>& own(HostTensor<S>& x) {
-        if (!x.storage().writable_alone()) {
-            HostTensor<S> copy(x.shape(), pool_.take(static_cast<std::size_t>(x.numel()) * sizeof(S)));
-            std::ranges::copy(std::as_const(x).flat(), copy.data());
-            x = std::move(copy);
-        }
-        return x;
-    }
-    /// Where a vjp puts its result; a gradient that nothing has been added to yet gets its elements here.
-    cpu::Sink<T> sink(Tensor* dx, const Shape& shape) {
-        if (!dx) return {};
-        const bool add = !dx->empty();
-        if (!add) *dx = make(shape);
-        return {own(*dx).data(), add};
-    }
-    cpu::RopeTable<T>& rope_table(double theta, Index head_width) {
-        for (auto& table : rope_tables_)
-            if (table.is_for(theta, head_width)) return table;
-        return rope_tables_.emplace_back(theta, head_width);
-    }
-
-    Pool pool_;
-    Arena arena_;  // of the weights
-    int threads_;
-    Index least_work_ = Index(1) << 20;
-    CpuPath path_;
-    Precision precision_;
     bool narrow_cache_ = precision_ != Precision::exact;
-    std::vector<cpu::RopeTable<T>> rope_tables_;
 };
 
 }  // namespace smolvlm
