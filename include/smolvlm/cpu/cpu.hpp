@@ -130,6 +130,14 @@ public:
         return y;
     }
 
+    /// x& += h and then the norm, in one pass: layers ask for it where a backend has it (nn/rms_norm.hpp).
+    Tensor add_rms_norm(Tensor& x, const Tensor& h, const Tensor& weight, double eps) {
+        return add_norm<false>(x, h, weight, {}, eps);
+    }
+    Tensor add_layer_norm(Tensor& x, const Tensor& h, const Tensor& weight, const Tensor& bias, double eps) {
+        return add_norm<true>(x, h, weight, bias, eps);
+    }
+
     // Ops that take an operand by value write into it when nobody else can see it.
     Tensor rope(Tensor x, Index heads, double theta, const Segments& segments) {
         Tensor y = like(x, shapes::rope(x.shape(), heads, segments));
@@ -260,6 +268,14 @@ public:
     }
 
 private:
+    template <bool subtract_mean>
+    Tensor add_norm(Tensor& x, const Tensor& h, const Tensor& weight, const Tensor& bias, double eps) {
+        shapes::same("add_to", x.shape(), h.shape());
+        Tensor y = make(shapes::norm(subtract_mean ? "layer_norm" : "rms_norm", x.shape(), weight.shape(), bias.shape()));
+        cpu::add_norm<subtract_mean, T>(own(x).view(), h.view(), weight.view(), bias.view(), static_cast<T>(eps), y.view(),
+                                        path_, share(2 * y.numel()));
+        return y;
+    }
     template <class S>
     Tensor attend(const Tensor& q, const HostTensor<S>& k, const HostTensor<S>& v, Heads heads,
                   const Segments& segments) {
