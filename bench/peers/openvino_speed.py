@@ -23,10 +23,22 @@ os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
 os.environ.setdefault("TQDM_DISABLE", "1")
 
 
+def cache_of(tensors):
+    """transformers' cache of keys and values, a pair for each layer."""
+    from transformers.cache_utils import DynamicCache, DynamicLayer
+
+    past = DynamicCache()
+    for keys, values in zip(tensors[::2], tensors[1::2]):  # its constructor would join them to empty tensors of rank 1
+        layer = DynamicLayer()
+        layer.keys, layer.values, layer.is_initialized = keys, values, True
+        layer.dtype, layer.device = keys.dtype, keys.device
+        past.layers.append(layer)
+    return past
+
+
 def modules(model, torch):
     """Vision: pixels -> features. Text: ids and the cache, key and value of each layer -> logits of the last id and
     the cache with the new keys and values; without a cache the logits alone."""
-    from transformers.cache_utils import DynamicCache, DynamicLayer
     from transformers.models.llama import modeling_llama
 
     size, patch = model.config.vision_config.image_size, model.config.vision_config.patch_size
@@ -53,13 +65,7 @@ def modules(model, torch):
             positions = torch.arange(ids.shape[1]) + before
             mask = torch.arange(ids.shape[1] + before)[None, :] <= positions[:, None]
             modeling_llama.create_causal_mask = lambda **_: mask[None, None]
-            past = DynamicCache()
-            for i in range(0, len(cache), 2):  # not by its constructor: that joins them to empty tensors of rank 1
-                layer = DynamicLayer()
-                layer.keys, layer.values, layer.is_initialized = cache[i], cache[i + 1], True
-                layer.dtype, layer.device = cache[i].dtype, cache[i].device
-                past.layers.append(layer)
-            state = self.text(input_ids=ids, position_ids=positions[None], past_key_values=past, use_cache=True)
+            state = self.text(input_ids=ids, position_ids=positions[None], past_key_values=cache_of(cache), use_cache=True)
             new = [x for layer in state.past_key_values.layers for x in (layer.keys, layer.values)]
             return self.head(state.last_hidden_state[:, -1:]), *new
 
@@ -95,9 +101,9 @@ def compressed(converted, precision):
     return converted
 
 
-def stateful(model, layers):
-    """The decoder with its cache as state, in the pattern that OpenVINO fuses with attention: 2 x layers inputs and outputs
-    become variables, and each is gathered by an input `beam_idx` before it is used."""
+def stateful(model, layers, first=1):
+    """The decoder with its cache as state, in the pattern that OpenVINO fuses with attention: 2 x layers inputs, from
+    `first` on, and outputs become variables, and each is gathered by an input `beam_idx` before it is used."""
     import numpy as np
     import openvino.opset13 as ops
     from openvino._offline_transformations import apply_make_stateful_transformation
@@ -106,7 +112,7 @@ def stateful(model, layers):
     beams.output(0).get_tensor().set_names({"beam_idx"})
     names = {}
     for i in range(2 * layers):
-        given = model.inputs[1 + i]
+        given = model.inputs[first + i]
         given.get_tensor().set_names({f"past.{i}"})
         model.outputs[1 + i].get_tensor().set_names({f"present.{i}"})
         names[f"past.{i}"] = f"present.{i}"
