@@ -19,6 +19,15 @@
 ///     patchify           ref/patchify.hpp                cpu/patchify.hpp
 ///     pixel_shuffle      ref/pixel_shuffle.hpp           cpu/patchify.hpp
 ///
+/// Some neighbours are faster in one piece. A backend may offer that; no contract asks for it, and a layer that finds it takes
+/// it instead, with the same numbers up to rounding (on Cpu<T> bit for bit):
+///
+///     add_layer_norm, add_rms_norm      x += h, and the norm of the sum         nn/layer_norm.hpp, nn/rms_norm.hpp
+///     linear_three                      three maps of the same rows             nn/linear.hpp
+///     add_gelu_mlp                      x += w2 gelu_tanh(w1 h + b1) + b2       vision/encoder_layer.hpp
+///     add_gated_mlp                     x += down (silu(gate h) * (up h))       text/decoder_layer.hpp
+///     pixel_shuffle_linear              a map of shuffled rows                  model/connector.hpp
+///
 /// A new op goes here, into ref/ with its definition, into the fast backends, and into tests/ops/.
 /// Every op checks its operands and throws ShapeError or ValueError; none changes an operand except those named x&.
 
