@@ -20,15 +20,25 @@ using B = Cpu<float>;
 
 namespace {
 
-ModelConfig shape_256m() {
+/// SmolVLM-256M, 500M, or 2.2B of the first version.
+ModelConfig shape_named(const std::string& name) {
     ModelConfig config;
+    const bool large = name == "2.2B", middle = name == "500M";
     config.vision = {.hidden_size = 768, .intermediate_size = 3072, .num_hidden_layers = 12, .num_attention_heads = 12,
                      .num_channels = 3, .image_size = 512, .patch_size = 16, .layer_norm_eps = 1e-6};
-    config.text = {.vocab_size = 49280, .hidden_size = 576, .intermediate_size = 1536, .num_hidden_layers = 30,
-                   .num_attention_heads = 9, .num_key_value_heads = 3, .head_dim = 64, .rms_norm_eps = 1e-5,
-                   .rope_theta = 100000, .max_position_embeddings = 8192};
-    config.scale_factor = 4;
-    config.image_token_id = 49190;
+    if (large)
+        config.vision = {.hidden_size = 1152, .intermediate_size = 4304, .num_hidden_layers = 27, .num_attention_heads = 16,
+                         .num_channels = 3, .image_size = 378, .patch_size = 14, .layer_norm_eps = 1e-6};
+    config.text = {.vocab_size = 49280, .hidden_size = middle ? 960 : 576, .intermediate_size = middle ? 2560 : 1536,
+                   .num_hidden_layers = middle ? 32 : 30, .num_attention_heads = middle ? 15 : 9,
+                   .num_key_value_heads = middle ? 5 : 3, .head_dim = 64, .rms_norm_eps = 1e-5, .rope_theta = 100000,
+                   .max_position_embeddings = 8192};
+    if (large)
+        config.text = {.vocab_size = 49155, .hidden_size = 2048, .intermediate_size = 8192, .num_hidden_layers = 24,
+                       .num_attention_heads = 32, .num_key_value_heads = 32, .head_dim = 64, .rms_norm_eps = 1e-5,
+                       .rope_theta = 273768, .max_position_embeddings = 16384};
+    config.scale_factor = large ? 3 : 4;
+    config.image_token_id = 49100;
     return config;
 }
 
@@ -74,17 +84,19 @@ double number_of(const std::string& text) { return std::stod(text); }
 
 int main(int argc, char** argv) {
     int threads = default_threads(), runs = 3;
-    Index prompt = 1200, tokens = 24;
+    Index prompt = 1200, tokens = 24, tiles = 1;
     DType dtype = DType::f32;
     Precision precision = Precision::exact;
-    std::string folder, held = "f32";
+    std::string folder, held = "f32", shape = "256M";
     for (int i = 1; i + 1 < argc; i += 2) {
         const std::string flag = argv[i], value = argv[i + 1];
         if (flag == "--threads") threads = static_cast<int>(number_of(value));
         if (flag == "--runs") runs = static_cast<int>(number_of(value));
         if (flag == "--prompt") prompt = static_cast<Index>(number_of(value));
         if (flag == "--tokens") tokens = static_cast<Index>(number_of(value));
+        if (flag == "--tiles") tiles = static_cast<Index>(number_of(value));
         if (flag == "--model") folder = value;
+        if (flag == "--shape") shape = value;
         if (flag == "--clock") bench::processor_time = value == "processor";
         if (flag == "--dtype") {
             held = value;
@@ -100,18 +112,21 @@ int main(int argc, char** argv) {
     }
     B be(threads, precision);
     const auto model =
-        folder.empty() ? random_model(be, shape_256m(), dtype) : load(be, folder, {.mmproj = {}, .weight_dtype = dtype}).model;
+        folder.empty() ? random_model(be, shape_named(shape), dtype) : load(be, folder, {.mmproj = {}, .weight_dtype = dtype}).model;
     const VisionConfig& vision = model.config.vision;
 
-    // One tile.
+    // Tiles, one by one, as pictures of many frames are looked at.
     const double P = static_cast<double>(vision.patches()), D = static_cast<double>(vision.hidden_size);
     const auto pixels = random_numbers({1, 3, vision.image_size, vision.image_size}, 1, 99);
     const PatchGrid grid = make_patch_grid(vision, 1, vision.image_size, vision.image_size);
     HostTensor<float> features;
     const double tile_peak = bench::peak_gflops(threads, be.path());
-    const double tile = bench::median_of(runs, [&] { features = model.encode_images(be, pixels, grid); });
+    const double tile = bench::median_of(runs, [&] {
+        for (Index i = 0; i < tiles; ++i) features = model.encode_images(be, pixels, grid);
+    }) / static_cast<double>(tiles);
     const double vision_flop = 2 * P * (multiplications(model.vision_model) - P * D) +
-                               2 * P / 16 * multiplications(model.connector) +
+                               2 * P / static_cast<double>(model.config.scale_factor * model.config.scale_factor) *
+                                   multiplications(model.connector) +
                                4 * P * P * D * static_cast<double>(vision.num_hidden_layers);
 
     // The prompt, its last row to logits.
@@ -155,8 +170,9 @@ int main(int argc, char** argv) {
         std::printf("  \"%s\": {\"ms\": %.1f, \"gflops\": %.1f, \"peak_gflops\": %.1f, \"of_peak\": %.3f},\n", name,
                     seconds * 1e3, flop / seconds / 1e9, peak, flop / seconds / 1e9 / peak);
     };
-    std::printf("{\n  \"path\": \"%s\", \"threads\": %d, \"dtype\": \"%s\", \"prompt\": %ld,\n",
-                join(be.path()).c_str(), threads, held.c_str(), static_cast<long>(prompt));
+    std::printf("{\n  \"path\": \"%s\", \"threads\": %d, \"dtype\": \"%s\", \"model\": \"%s\", \"tiles\": %ld, \"prompt\": %ld,\n",
+                join(be.path()).c_str(), threads, held.c_str(), (folder.empty() ? shape : folder).c_str(),
+                static_cast<long>(tiles), static_cast<long>(prompt));
     speed("vision_tile", tile, vision_flop, tile_peak);
     speed("prefill", prefill, prefill_flop, prefill_peak);
     std::printf("  \"decode\": {\"tokens_per_s\": %.2f, \"ms\": %.2f, \"gbps\": %.1f, \"read_gbps\": %.1f, "

@@ -1,14 +1,15 @@
 """This library beside its peers: same weights, same threads, in turns, and how exact each precision is.
 
-    python bench/peers/compare.py --model DIR [--build build] [--threads 2] [--rounds 3] [--out FOLDER] [f32 int8 q8_0 q4_0]
+    python bench/peers/compare.py --model DIR [--build build] [--threads 2] [--rounds 3] [--out FOLDER]
+                                  [f32 bf16 int8 q8_0 q4_0]
 
 First the answers: in float32 every logit of one picture and a few words is compared with transformers
 (full_size_check.py); the other precisions are measured against the same numbers (cosine of the image features, cosine
 and Kullback-Leibler divergence of the logits); each peer checks its own. Then, `rounds` times, one after the other:
 bench_vision_prefill_decode and the peers of that precision, each on one vision tile, a 1200-token prefill and decoding
-after it. Prints Markdown tables of medians, their spread, ratios, and how much of the machine's own measured peak the
-library reaches; with --out also as JSON and as bars (SVG). DIR: make_random_models.py --size 256M. Nothing else should
-run meanwhile.
+after it. llama.cpp's vision tower is F16 in each of its rows; ONNX Runtime runs the vision tower alone. Prints Markdown
+tables of medians, their spread, ratios, and how much of the machine's own measured peak the library reaches; with --out
+also as JSON and as bars (SVG). DIR: make_random_models.py --size 256M. Nothing else should run meanwhile.
 """
 import argparse
 import json
@@ -49,13 +50,19 @@ def python(script, args, *more):
     return last_json([sys.executable, HERE / script, "--model", args.model, "--threads", args.threads, "--repeat", 3, *more])
 
 
-def transformers(args):
-    found = python("transformers_speed.py", args)
-    return {**found, "version": f"transformers {found['transformers']}, torch {found['torch']}"}
+def transformers(dtype):
+    def run(args):
+        found = python("transformers_speed.py", args, "--dtype", dtype)
+        return {**found, "version": f"transformers {found['transformers']}, torch {found['torch']}"}
+    return run
 
 
 def openvino(precision):
     return lambda args: python("openvino_speed.py", args, "--precision", precision)
+
+
+def onnx(precision):
+    return lambda args: python("onnx_speed.py", args, "--precision", precision)
 
 
 def llama(dtype):
@@ -63,12 +70,14 @@ def llama(dtype):
         folder = args.build / "peers" / f"gguf-{dtype}"
         if not folder.exists():
             subprocess.run([args.build / "bin" / "smolvlm", "quantize", "--dtype", dtype, args.model, folder], check=True)
-        return python("llama_speed.py", args, "--gguf", folder / f"model-{dtype.upper()}.gguf", "--least-cosine",
-                      0.99 if dtype == "q8_0" else 0.9)
+        return python("llama_speed.py", args, "--gguf", folder / f"model-{dtype.upper()}.gguf", "--vision",
+                      folder / "mmproj-F16.gguf", "--least-cosine", {"f16": 0.999, "q8_0": 0.99, "q4_0": 0.9}[dtype])
     return run
 
 
-PEERS = {"f32": {"transformers": transformers, "OpenVINO": openvino("f32")}, "int8": {"OpenVINO int8": openvino("int8")},
+PEERS = {"f32": {"transformers": transformers("f32"), "OpenVINO": openvino("f32"), "ONNX Runtime": onnx("f32")},
+         "bf16": {"transformers": transformers("bf16"), "OpenVINO": openvino("bf16"), "llama.cpp F16": llama("f16")},
+         "int8": {"OpenVINO": openvino("int8"), "ONNX Runtime": onnx("int8")},
          "q8_0": {"llama.cpp Q8_0": llama("q8_0")}, "q4_0": {"llama.cpp Q4_0": llama("q4_0")}}
 
 
@@ -105,12 +114,12 @@ def draw(us, them, path):
     import matplotlib.pyplot as plot
 
     matplotlib.rcParams.update({"font.size": 9, "svg.fonttype": "none", "axes.spines.top": False, "axes.spines.right": False})
-    figure, axes = plot.subplots(1, 3, figsize=(10, 3.4), sharey=True, layout="constrained")
     bars = []  # label, rounds, colour
     for dtype, rounds in us.items():
         bars.append((f"this library, {dtype}", rounds, "#1f5fa8"))
-        bars += [(name if dtype in name.lower() else f"{name} {dtype}", found, "#d1662b")
+        bars += [(name if name[-1].isdigit() else f"{name}, {dtype}", found, "#d1662b")
                  for (of, name), found in them.items() if of == dtype]
+    figure, axes = plot.subplots(1, 3, figsize=(10, 0.9 + 0.25 * len(bars)), sharey=True, layout="constrained")
     titles = ("one tile, s", "prefill of 1200 tokens, s", "a token after 1200, ms")
     for axis, (key, _, rate), title in zip(axes, ROWS, titles):
         for row, (label, rounds, colour) in enumerate(bars):
@@ -149,14 +158,17 @@ def main():
     versions = sorted({rounds[0]["version"] for rounds in them.values()})
     print(f"\n{processor()}, {us[args.precisions[0]][0]['path']}, {args.threads} threads; {', '.join(versions)}; "
           f"median of {args.rounds} (lowest to highest)\n")
-    print("| precision | | this library | of the machine's float32 peak | peer | | times as fast |\n|---|---|---|---|---|---|---|")
-    for (dtype, name), rounds in them.items():
-        for n, (key, label, more_is_better) in enumerate(ROWS):
-            a, b = figure_of(us[dtype], key), figure_of(rounds, key)
-            ratio = "" if b is None else f"{a[0] / b[0] if more_is_better else b[0] / a[0]:.2f}"
+    print("| | precision | this library | of the machine's peak | peer | | times as fast |\n|---|---|---|---|---|---|---|")
+    for n, (key, label, more_is_better) in enumerate(ROWS):
+        for dtype in args.precisions:
+            a = figure_of(us[dtype], key)
             peak = statistics.median(r["of_peak"][n] for r in us[dtype])
-            of = "multiply-adds" if n < 2 else "memory reads"
-            print(f"| {dtype} | {label} | {cell(a)} | {100 * peak:.0f} % of {of} | {name} | {cell(b)} | {ratio} |")
+            begin = f"{label} | {dtype} | {cell(a)} | {100 * peak:.0f} % of {'multiply-adds' if n < 2 else 'memory reads'}"
+            for name in PEERS[dtype]:
+                b = figure_of(them[dtype, name], key)
+                ratio = "" if b is None else f"{a[0] / b[0] if more_is_better else b[0] / a[0]:.2f}"
+                print(f"| {begin} | {name} | {cell(b)} | {ratio} |")
+                begin, label = " | | | ", ""
     print("\n| precision | cosine of image features | of logits | KL divergence of logits | same best token |\n|---|---|---|---|---|")
     for dtype, e in exact.items():
         print(f"| {dtype} | {e['connector_cosine']:.6f} | {e['logits_cosine']:.6f} | {e['logits_kl']:.1e} | "

@@ -1,12 +1,15 @@
 """How fast OpenVINO is on the CPU with the same weights: one vision tile through tower and connector, a prefill, decoding.
 
-    python bench/peers/openvino_speed.py --model DIR --threads 2 [--precision f32|bf16|int8] [--context 1200] [--repeat 5]
+    python bench/peers/openvino_speed.py --model DIR --threads 2 [--precision f32|bf16|int8] [--tiles 17] [--vision-only]
+                                         [--context 1200] [--repeat 5]
 
 All parts are converted from transformers' modules (openvino.convert_model): the vision part with a static shape, its
 fastest form; so the decoder for the prefill; for decoding with its cache as state, as OpenVINO GenAI runs it. int8: the
 vision part with bytes for weights and activations (nncf.quantize, calibrated on the timed tile and three others), the
-decoder with bytes for weights. Everything is first compared with transformers in float32 (cosine at least 0.999; int8:
-0.99, printed). Prints one JSON object of medians.
+decoder with bytes for weights; what is no integer is bf16 where the processor multiplies those, OpenVINO's own choice.
+Hints: LATENCY, one stream of `threads` threads; the cache as OpenVINO keeps it by default. Everything is first compared
+with transformers in float32 (cosine at least 0.999; int8: 0.99, printed). With --tiles also that many tiles, one by one
+and as one batch (of a static shape too). Prints one JSON object of medians.
 """
 import argparse
 import json
@@ -34,7 +37,7 @@ def modules(model, torch):
             self.tower, self.connector = model.model.vision_model, model.model.connector
 
         def forward(self, pixels):
-            mask = torch.ones(1, size // patch, size // patch, dtype=torch.bool)
+            mask = torch.ones(pixels.shape[0], size // patch, size // patch, dtype=torch.bool)
             return self.connector(self.tower(pixel_values=pixels, patch_attention_mask=mask).last_hidden_state)
 
     class Text(torch.nn.Module):
@@ -61,6 +64,35 @@ def modules(model, torch):
             return self.head(state.last_hidden_state[:, -1:]), *new
 
     return Vision().eval(), Text().eval()
+
+
+def settings(core, precision, threads):
+    """The hints for compile_model. Products of floats are bf16 beside int8 too, where the processor has them."""
+    narrow = precision == "bf16" or precision == "int8" and "BF16" in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    return {"INFERENCE_PRECISION_HINT": "bf16" if narrow else "f32", "INFERENCE_NUM_THREADS": threads,
+            "PERFORMANCE_HINT": "LATENCY", "NUM_STREAMS": 1}
+
+
+def vision_part(vision, tiles, precision):
+    """The converted part for as many tiles at once as each of `tiles` has; int8 is calibrated on all of them."""
+    import openvino
+
+    converted = openvino.convert_model(vision, example_input=tiles[0], input=[list(tiles[0].shape)])
+    if precision == "int8":
+        import nncf
+
+        converted = nncf.quantize(converted, nncf.Dataset([t.numpy() for t in tiles]), subset_size=len(tiles),
+                                  model_type=nncf.ModelType.TRANSFORMER)
+    return converted
+
+
+def compressed(converted, precision):
+    """With bytes for weights where asked for."""
+    if precision == "int8":
+        import nncf
+
+        converted = nncf.compress_weights(converted, mode=nncf.CompressWeightsMode.INT8_ASYM)
+    return converted
 
 
 def stateful(model, layers):
@@ -100,6 +132,8 @@ def main():
     parser.add_argument("--model", required=True)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--precision", choices=["f32", "bf16", "int8"], default="f32")
+    parser.add_argument("--tiles", type=int, default=0)
+    parser.add_argument("--vision-only", action="store_true")
     parser.add_argument("--context", type=int, default=1200)
     parser.add_argument("--new-tokens", type=int, default=32)
     parser.add_argument("--repeat", type=int, default=5)
@@ -115,9 +149,9 @@ def main():
                                                                      attn_implementation="sdpa").eval()
     vision, text = modules(model, torch)
     core = openvino.Core()
-    settings = {"INFERENCE_PRECISION_HINT": "bf16" if args.precision == "bf16" else "f32",
-                "INFERENCE_NUM_THREADS": args.threads, "PERFORMANCE_HINT": "LATENCY"}
-    found = {"version": "openvino " + openvino.__version__.split("-")[0], "precision": args.precision}
+    hints = settings(core, args.precision, args.threads)
+    found = {"version": "openvino " + openvino.__version__.split("-")[0], "precision": args.precision,
+             "floats": hints["INFERENCE_PRECISION_HINT"]}
 
     def check(key, truth, answer):
         truth, answer = truth.double().numpy().ravel(), np.asarray(answer, dtype=np.float64).ravel()
@@ -135,28 +169,27 @@ def main():
     tiles = [torch.rand(1, 3, size, size, generator=draw) * 2 - 1 for _ in range(4)]
     with torch.no_grad():
         truth = vision(tiles[0])
-        converted = openvino.convert_model(vision, example_input=tiles[0], input=[list(tiles[0].shape)])
-    if args.precision == "int8":
-        import nncf
-
-        converted = nncf.quantize(converted, nncf.Dataset([t.numpy() for t in tiles]), subset_size=len(tiles),
-                                  model_type=nncf.ModelType.TRANSFORMER)
-    compiled = core.compile_model(converted, "CPU", settings)
+        compiled = core.compile_model(vision_part(vision, tiles, args.precision), "CPU", hints)
     check("vision_tile_cosine", truth, compiled(tiles[0].numpy())[0])
     found["vision_tile_s"] = round(statistics.median(seconds(lambda: compiled(tiles[0].numpy()))
                                                      for _ in range(args.repeat)), 4)
-    del compiled, converted
-
-    def compressed(converted):
-        if args.precision == "int8":
-            converted = nncf.compress_weights(converted, mode=nncf.CompressWeightsMode.INT8_ASYM)
-        return converted
+    if args.tiles:
+        many = torch.cat([tiles[n % len(tiles)] for n in range(args.tiles)])
+        key = f"vision_{args.tiles}_tiles_s"
+        found[key] = round(seconds(lambda: [compiled(many[n:n + 1].numpy()) for n in range(args.tiles)]), 4)
+        with torch.no_grad():
+            compiled = core.compile_model(vision_part(vision, [many], args.precision), "CPU", hints)
+        check("vision_batch_cosine", truth, compiled(many.numpy())[0][:1])
+        found[f"vision_{args.tiles}_tiles_batch_s"] = round(seconds(lambda: compiled(many.numpy())), 4)
+    del compiled
+    if args.vision_only:
+        return print(json.dumps(found))
 
     ids = torch.randint(3, 49000, (1, args.context), generator=draw)
     with torch.no_grad():
         truth = text(ids)
         converted = openvino.convert_model(text, example_input=ids, input=[list(ids.shape)])
-    compiled = core.compile_model(compressed(converted), "CPU", settings)
+    compiled = core.compile_model(compressed(converted, args.precision), "CPU", hints)
     check("prefill_cosine", truth, compiled(ids.numpy())[0])
     found["prefill_s"] = round(statistics.median(seconds(lambda: compiled(ids.numpy())) for _ in range(args.repeat)), 4)
     del compiled, converted
@@ -170,8 +203,8 @@ def main():
         shape = [-1, -1] if i == 0 else [-1, config.num_key_value_heads, -1, width]
         given.get_node().set_partial_shape(openvino.PartialShape(shape))
     converted.validate_nodes_and_infer_types()
-    converted = compressed(stateful(converted, layers))
-    request = core.compile_model(converted, "CPU", settings).create_infer_request()
+    converted = compressed(stateful(converted, layers), args.precision)
+    request = core.compile_model(converted, "CPU", hints).create_infer_request()
     beam = np.zeros(1, dtype=np.int32)
     check("decode_cosine", truth, request.infer([ids.numpy(), beam])[0])
     rates = []

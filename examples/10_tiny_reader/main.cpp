@@ -170,6 +170,7 @@ int score(const Words& words) {
         kinds = {"plain_ticket", "plain_serial", "plain_receipt", "plain_label", "plain_sign", "plain_display"};
     SMOLVLM_CHECK(flags.seed != 1, ValueError, "--seed 1 is what training sees; take another");
 
+    engine.resolve(model);
     const auto backend = cli::make_engine(engine);
     const auto answerer = backend->open(model);
     cli::print("| picture | question | fonts | asked | exact |\n|---|---|---|---|---|\n");

@@ -14,7 +14,8 @@ void EngineFlags::declare(Arguments& arguments) {
         "quantised weights as the file has them, since widening them on the way is exact. int8, q8_0 and q4_0 are the "
         "fast ones: matrices are multiplied as integers, activations being rounded to bytes, a scale for each row "
         "(int8) or each 32 of them (a q8_0 or q4_0 file too, if asked for by name). bf16 multiplies as bf16 where the "
-        "processor can, and is widened elsewhere (default f32)");
+        "processor can, and is widened elsewhere (default: what the model was quantised to by smolvlm quantize --format "
+        "safetensors, else f32)");
     arguments.choice("--kv-cache", {"exact", "bf16"}, kv_cache,
                      "what keys and values of earlier tokens are kept in: numbers as wide as those that are computed "
                      "with, or half as wide, which decodes faster and takes half the memory (default exact with --dtype "
@@ -25,8 +26,16 @@ void EngineFlags::declare(Arguments& arguments) {
     arguments.integer("--threads", threads, 1, 1024, "threads to compute with (default: all the machine has)");
 }
 
+void EngineFlags::resolve(const ModelFlags& model) {
+    const std::string held = model.precision();
+    SMOLVLM_CHECK(held.empty() || dtype.empty() || dtype == held || dtype == "f32" || dtype == "f64", ValueError, "--dtype ",
+                  dtype, ": the matrices in ", model.model, " are ", held, ", expected --dtype ", held,
+                  ", or f32 or f64 for exact arithmetic with the weights as they are");
+    if (dtype.empty()) dtype = held.empty() ? "f32" : held;
+}
+
 std::optional<DType> EngineFlags::weight_dtype() const {
-    if (dtype == "f32" || dtype == "f64" || dtype == "int8") return std::nullopt;
+    if (dtype.empty() || dtype == "f32" || dtype == "f64" || dtype == "int8") return std::nullopt;
     return dtype == "bf16"   ? DType::bf16
            : dtype == "f16"  ? DType::f16
            : dtype == "q8_0" ? DType::q8_0

@@ -15,10 +15,12 @@ namespace cli {
 
 /// Where to compute, and what to hold the weights in.
 struct EngineFlags {
-    std::string backend = "cpu", dtype = "f32", kv_cache;
+    std::string backend = "cpu", dtype, kv_cache;  // dtype: empty until resolve()
     int threads = smolvlm::default_threads();
 
     void declare(Arguments& arguments);
+    /// Without --dtype the model's own precision, else f32. Throws ValueError when --dtype contradicts the model.
+    void resolve(const ModelFlags& model);
     /// What matrices are converted to; nothing: they stay as in the file.
     std::optional<smolvlm::DType> weight_dtype() const;
     /// What they are multiplied in.

@@ -2,6 +2,11 @@
 
 #include <unistd.h>
 
+#include <cstdlib>
+#ifdef __GLIBC__
+#include <malloc.h>
+#endif
+
 #include "commands.hpp"
 #include "console.hpp"
 #include "engine.hpp"
@@ -63,6 +68,12 @@ int generate(const Words& words) {
     for (const char* flag : {"--top-k", "--top-p", "--min-p", "--seed"})
         if (arguments.given(flag) && sampling.temperature == 0 && !request.json)
             report(join("note: ", flag, " changes nothing at --temperature 0"));
+#ifdef __GLIBC__
+    // Large blocks that are given back, as after the last picture, go to the system at once and not when the heap's end is
+    // free, which is never.
+    ::mallopt(M_MMAP_THRESHOLD, 1 << 20);
+#endif
+    request.engine.resolve(request.model);
     make_engine(request.engine)->generate(request);
     return 0;
 }

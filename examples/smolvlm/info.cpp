@@ -96,9 +96,11 @@ std::string about_model(const Checkpoint& checkpoint) {
     std::map<std::string, Index> by_dtype;  // bytes
     Index bytes = 0;
     for (const auto& [name, shape] : checkpoint.weights->shapes()) {
-        const HostWeight weight = checkpoint.weights->weight(name);
-        by_dtype[join(weight.dtype)] += bytes_of(weight.dtype, weight.shape());
-        bytes += bytes_of(weight.dtype, weight.shape());
+        const auto panels = checkpoint.weights->panels(name);
+        const HostWeight weight = panels ? HostWeight{} : checkpoint.weights->weight(name);
+        const Index size = panels ? panels->bytes() : bytes_of(weight.dtype, weight.shape());
+        by_dtype[panels ? join("panels of ", panels->format) : join(weight.dtype)] += size;
+        bytes += size;
     }
     std::string dtypes;
     for (const auto& [dtype, size] : by_dtype)

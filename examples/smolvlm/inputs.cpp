@@ -56,6 +56,12 @@ Checkpoint ModelFlags::open() const {
     return open_hf_folder(model);
 }
 
+std::string ModelFlags::precision() const {
+    if (is_gguf(model) || !exists(model + "/config.json")) return {};
+    const IntegerFormat precision = read_precision(model);
+    return precision == IntegerFormat::none ? "" : join(precision);
+}
+
 Processor ModelFlags::open_processor() const {
     check();
     return processor_only() ? read_processor(model) : open().processor;

@@ -23,6 +23,8 @@ struct ModelFlags {
     bool processor_only() const;
     /// Everything but the weights themselves, which are still on disk.
     smolvlm::Checkpoint open() const;
+    /// What the checkpoint's matrices are multiplied in, as --dtype names it; empty where it is not one in panels.
+    std::string precision() const;
     /// Tokenizer, chat template and image settings; a folder may hold nothing else.
     smolvlm::Processor open_processor() const;
 };

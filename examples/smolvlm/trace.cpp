@@ -33,6 +33,7 @@ int trace(const Words& words) {
     SMOLVLM_CHECK(!request.input.empty(), ValueError,
                   "--input is missing, expected a .safetensors file with input_ids");
     SMOLVLM_CHECK(!request.output.empty(), ValueError, "--output is missing, expected the name of the file to write");
+    request.engine.resolve(request.model);
     make_engine(request.engine)->trace(request);
     return 0;
 }

@@ -160,6 +160,7 @@ public:
         check_lengths(prompts);
         std::vector<Answer> answers(prompts.size());
         std::vector<PromptInput<B>> inputs;
+        Index vision_frames = 0;
         detail::Stopwatch watch;
         for (std::size_t b = 0; b < prompts.size(); ++b) {
             const Prompt& prompt = prompts[b];
@@ -170,6 +171,7 @@ public:
             answers[b].image_tokens = image_tokens(prompt.ids, prompt.ids.size());
             answers[b].reused_tokens = static_cast<Index>(kept);
             const Index kept_frames = frames_in(prompt.ids, kept);
+            vision_frames += static_cast<Index>(now.frames.size()) - kept_frames;
             read_[b] = std::move(now);
             read_[b].ids.resize(kept);  // until the rest has really been read
             inputs.push_back({{prompt.ids.begin() + static_cast<std::ptrdiff_t>(kept), prompt.ids.end()},
@@ -177,6 +179,9 @@ public:
                               read_[b].ids});
         }
         const double vision_s = watch.lap();
+        // What frames were computed in is of other sizes than what follows, and more than the rest of the answer needs.
+        if constexpr (requires { be.pool().trim(); })
+            if (vision_frames > 0) be.pool().trim();
 
         std::vector<StreamDecoder> decoders(prompts.size(), StreamDecoder(p.processor.tokenizer, /*skip_special=*/true));
         const auto on_token = [&](Index sequence, std::int32_t id) {

@@ -105,6 +105,42 @@ TEST_CASE_TEMPLATE("cpu embedding: rows of a packed weight, bit for bit, in ever
     });
 }
 
+TEST_CASE("cpu embedding: a table that stays in its file has the rows of the weight that would be made of it, bit for bit") {
+    const std::vector<std::int32_t> ids{0, 52, 47, 48, 52};
+    const auto x = as<float>(random_tensor({3, 320}, 2));
+    for (DType dtype : {DType::f64, DType::f32, DType::f16, DType::bf16, DType::q8_0, DType::q4_1})
+        for (const auto held : {std::optional<DType>(), std::optional(DType::q8_0), std::optional(DType::q4_0),
+                                std::optional(DType::q4_1), std::optional(DType::bf16), std::optional(DType::f16)})
+            for (Precision precision : {Precision::exact, Precision::native, Precision::int8}) {
+                CAPTURE(join(dtype));
+                CAPTURE(held ? join(*held) : "as it is");
+                CAPTURE(static_cast<int>(precision));
+                Cpu<float> be(1, precision);
+                const HostWeight w = weight_of(53, 320, dtype, 7);
+                const HostWeight converted = held && is_floating(dtype) ? w.converted(*held) : w;
+                const auto table = be.make_table(w, held);
+                check_close(be.embedding(table, ids), as<double>(be.embedding(be.make_weight(converted), ids)), 0);
+                const auto product = Ref<double>().linear(as<double>(x), converted, {});
+                check_close(be.linear(x, table, {}), product, precision == Precision::exact && !held ? 1e-3 : 4);
+            }
+}
+
+TEST_CASE("cpu weight: panels are taken as they are where they are multiplied, in place or into huge pages") {
+    const HostWeight w = weight_of(100, 320, DType::q8_0, 7);
+    Cpu<float> be(1, Precision::native);
+    const auto packed = be.make_weight(w);
+    const PanelWeight panels = packed.panel_weight();
+    const auto bytes_of_panels = [](const auto& weight) { return weight.panel_weight().storage.data(); };
+    CHECK(panels.bytes() == static_cast<Index>(packed.bytes()));
+    const auto moved = be.make_weight(panels, false), kept = be.make_weight(panels, true);
+    CHECK(bytes_of_panels(kept) == panels.storage.data());
+    CHECK(bytes_of_panels(moved) != panels.storage.data());
+    CHECK(std::memcmp(bytes_of_panels(moved), panels.storage.data(), packed.bytes()) == 0);
+    CHECK(Cpu<float>(1).make_weight(panels, true).in_file_rows());
+    CHECK(Cpu<double>(1).make_weight(panels, false).in_file_rows());
+    CHECK(std::memcmp(panels.rows().bytes(), w.bytes(), static_cast<std::size_t>(bytes_of(w.dtype, w.shape()))) == 0);
+}
+
 TEST_CASE("cpu weight: two bytes stay two, quantised bytes stay as they are, and anything else is refused") {
     Cpu<float> be(1);
     CHECK(be.make_weight(weight_of(96, 64, DType::bf16, 1)).bytes() == 96 * 64 * 2);

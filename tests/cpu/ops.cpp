@@ -24,6 +24,28 @@ TEST_CASE_TEMPLATE("cpu norms: every width", T, float, double) {
     });
 }
 
+TEST_CASE_TEMPLATE("cpu norms: of a sum in one pass, bit for bit as in two; who shares x keeps it", T, float, double) {
+    on_every_path<T>([](Cpu<T>& be) {
+        for (Index N : {0, 1, 15, 70})
+            for (Index D : {1, 17, 64, 800}) {
+                CAPTURE(N);
+                CAPTURE(D);
+                const auto x = as<T>(random_tensor({N, D}, 1)), h = as<T>(random_tensor({N, D}, 2));
+                const auto w = as<T>(random_tensor({D}, 3)), b = as<T>(random_tensor({D}, 4));
+                auto sum = x, apart = x;
+                be.add_to(apart, h);
+                check_close(be.add_layer_norm(sum, h, w, b, 1e-5), as<double>(be.layer_norm(apart, w, b, 1e-5)), 0);
+                check_close(sum, as<double>(apart), 0);
+                sum = x;
+                check_close(be.add_rms_norm(sum, h, w, 1e-5), as<double>(be.rms_norm(apart, w, 1e-5)), 0);
+                check_close(sum, as<double>(apart), 0);
+                check_close(x, random_tensor({N, D}, 1), 0);
+            }
+        auto x = as<T>(random_tensor({3, 4}, 1));
+        CHECK_THROWS_AS(be.add_rms_norm(x, as<T>(random_tensor({3, 5}, 1)), x, 1e-5), ShapeError);
+    });
+}
+
 TEST_CASE_TEMPLATE("cpu elementwise: every length, every magnitude", T, float, double) {
     on_every_path<T>([](Cpu<T>& be) {
         Ref<double> ref;

@@ -2,6 +2,7 @@
 // are drawn from fixed seeds, so a failure comes back. Worth most under the address and undefined-behaviour sanitizers.
 
 #include <smolvlm/checkpoint/load.hpp>
+#include <smolvlm/checkpoint/panel_file.hpp>
 #include <smolvlm/io/gguf_writer.hpp>
 
 #include <smolvlm/core/random.hpp>
@@ -90,6 +91,36 @@ std::string small_safetensors() {
     return read_file(folder / "t");
 }
 
+/// A matrix of int8 and one of Q4_0, in panels of zeros.
+std::string small_panels() {
+    const TempDir folder;
+    PanelFile panels;
+    panels.precision = IntegerFormat::int8;
+    panels.entries = {{"a", {IntegerFormat::int8, {50, 6}}}, {"b", {IntegerFormat::q4_0, {3, 2, 32}}}};
+    std::vector<HostTensor<std::uint8_t>> kept;
+    std::vector<NamedTensor> tensors;
+    for (const auto& [name, entry] : panels.entries) {
+        const PanelWeight weight{entry.format, entry.shape, {}};
+        kept.push_back(HostTensor<std::uint8_t>::zeros(Shape{weight.panels(), weight.layout().panel_bytes()}));
+        tensors.push_back(NamedTensor::of(name, kept.back()));
+    }
+    save_safetensors(folder / "t", tensors, panels.metadata());
+    return read_file(folder / "t");
+}
+
+/// Every panel as a loader reads it: all of its rows.
+void read_panels(const std::string& path) {
+    const auto file = std::make_shared<const Safetensors>(Safetensors::open(path));
+    const PanelFile panels = PanelFile::of(*file);
+    FileWeights weights(path);
+    for (const auto& [name, tensor] : file->tensors())
+        if (const auto entry = panels.entries.find(name); entry != panels.entries.end())
+            weights.add_panels(name, file, name, entry->second);
+        else
+            weights.add(name, file, name);
+    for (const auto& [name, shape] : weights.shapes()) weights.weight(name).to_tensor<float>();
+}
+
 std::string small_gguf() {
     const TempDir folder;
     const auto x = HostTensor<float>::zeros(Shape{3, 32});
@@ -114,6 +145,8 @@ TEST_CASE("fuzz: JSON") {
 TEST_CASE("fuzz: safetensors") {
     survives(small_safetensors(), 2000, 260, [](const std::string& path) { read_all(Safetensors::open(path)); });
 }
+
+TEST_CASE("fuzz: panels in safetensors") { survives(small_panels(), 2000, 400, read_panels); }
 
 TEST_CASE("fuzz: GGUF") {
     survives(small_gguf(), 2000, 300, [](const std::string& path) { read_all(Gguf::open(path)); });

@@ -19,12 +19,22 @@ Json small_json() {
         "model": {"type": "BPE", "vocab": {"a": 0, "b": 1, "ab": 2, "1": 3}, "merges": ["a b"]}})");
 }
 
+/// What reading such a text says, value by value; from a file, where that is done only when something is wrong, it must be
+/// the same.
+std::string error_in(const std::string& text) {
+    const testing::TempDir dir;
+    const std::string path = dir.write("t.json", text);
+    std::string error = testing::error_of([&] { Tokenizer(parse_tokenizer_json(parse_json(text, path), path), path); });
+    CHECK(testing::error_of([&] { load_tokenizer_json(path); }) == error);
+    return error;
+}
+
 /// What reading the small file says after a change; empty when it is accepted.
 template <class F>
 std::string error_after(F&& change) {
     Json json = small_json();
     change(json);
-    return testing::error_of([&] { Tokenizer(parse_tokenizer_json(json, "t.json"), "t.json"); });
+    return error_in(json.dump());
 }
 
 }  // namespace
@@ -100,10 +110,32 @@ TEST_CASE("tokenizer.json: any cut or flipped byte of a file gives a tokenizer o
         if (i >= good.size())
             for (int n = 0; n < 3; ++n)
                 bad[random.below(static_cast<std::uint32_t>(bad.size()))] = static_cast<char>(random.below(256));
-        refused +=
-            !testing::error_of([&] { Tokenizer(parse_tokenizer_json(parse_json(bad, "t.json"), "t.json")); }).empty();
+        refused += !error_in(bad).empty();
     }
     CHECK(refused >= static_cast<int>(good.size()));
+}
+
+TEST_CASE("tokenizer.json: what is read as it is parsed is what is read value by value") {
+    for (const char* name : {"processor_learned/tokenizer.json", "processor_string/tokenizer.json"}) {
+        const std::string text = read_text_file(testing::golden_path(name), 64 << 20);
+        const TokenizerSpec expected = parse_tokenizer_json(parse_json(text, name), name);
+        const auto found = detail::quickly_parsed(text, name);
+        REQUIRE(found);
+        CHECK(found->vocab == expected.vocab);
+        CHECK(found->merges == expected.merges);
+        CHECK(found->added_tokens.size() == expected.added_tokens.size());
+        CHECK(found->split_digits == expected.split_digits);
+    }
+    std::string twice = small_json().dump();
+    twice.replace(twice.find("\"b\":1"), 5, "\"b\":9,\"b\":1");  // the last counts
+    CHECK(error_in(twice).empty());
+    Json pairs = small_json();
+    pairs["model"]["merges"] = Json::array({Json::array({"a", "b"})});
+    CHECK(detail::quickly_parsed(pairs.dump(), "t.json")->merges == parse_tokenizer_json(pairs, "t.json").merges);
+    for (const char* merge : {R"(["a"])", R"(["a", "b", "c"])", R"(["a", ["b"]])", R"({"a": "b"})"}) {
+        pairs["model"]["merges"][0] = Json::parse(merge);
+        CHECK(contains(error_in(pairs.dump()), "merge 0 is"));
+    }
 }
 
 TEST_CASE("tokenizer.json: errors name the file") {

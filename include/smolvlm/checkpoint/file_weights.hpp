@@ -2,8 +2,8 @@
 /// Parameters that lie in tensor files under names of their own: what Hugging Face folders and GGUF pairs have in
 /// common.
 
+#include <smolvlm/checkpoint/panel_file.hpp>
 #include <smolvlm/checkpoint/weights.hpp>
-#include <smolvlm/io/tensor_file.hpp>
 
 namespace smolvlm {
 
@@ -56,7 +56,14 @@ public:
              Index rope_heads = 0) {
         const bool is_new = shapes_.emplace(name, file->at(stored).shape).second;
         SMOLVLM_CHECK(is_new, FormatError, where_, ": two tensors hold ", name);
-        places_[name] = {std::move(file), stored, rope_heads};
+        places_[name] = {std::move(file), stored, rope_heads, IntegerFormat::none};
+    }
+    /// The same for a tensor that holds panels.
+    void add_panels(const std::string& name, std::shared_ptr<const TensorFile> file, const std::string& stored,
+                    const PanelFile::Entry& entry) {
+        add(name, std::move(file), stored);
+        shapes_[name] = entry.shape;
+        places_[name].panels = entry.format;
     }
 
     const std::string& where() const override { return where_; }
@@ -64,11 +71,23 @@ public:
 
     HostWeight weight(const std::string& name) const override {
         const Place& place = places_.at(name);
+        if (const auto held = panels(name)) return held->rows(default_threads());
         const DType dtype = place.file->at(place.stored).dtype;
         SMOLVLM_CHECK(is_floating(dtype) || is_quantized(dtype), FormatError, place.file->path(), ": tensor ",
                       in_quotes(place.stored), " is ", dtype, ", expected a floating or quantised type");
         const HostWeight weight = place.file->host_weight(place.stored);
         return place.rope_heads > 0 ? unpermute_rope_rows(weight, place.rope_heads) : weight;
+    }
+    std::optional<PanelWeight> panels(const std::string& name) const override {
+        const Place& place = places_.at(name);
+        if (place.panels == IntegerFormat::none) return std::nullopt;
+        Storage bytes = place.file->host_weight(place.stored).storage;
+        if (reinterpret_cast<std::uintptr_t>(bytes.data()) % 64 != 0) {  // somebody else's file
+            const Storage aligned = Storage::allocate(bytes.capacity());
+            std::memcpy(aligned.data(), bytes.data(), bytes.capacity());
+            bytes = aligned;
+        }
+        return PanelWeight{place.panels, shapes_.at(name), std::move(bytes)};
     }
     void release(const std::string& name) const override {
         const Place& place = places_.at(name);
@@ -80,6 +99,7 @@ private:
         std::shared_ptr<const TensorFile> file;
         std::string stored;
         Index rope_heads = 0;
+        IntegerFormat panels = IntegerFormat::none;
     };
 
     std::string where_;

@@ -69,6 +69,21 @@ inline GenerationConfig read_generation_config(const std::string& folder) {
                                    config_path);
 }
 
+/// What the matrices of a folder are multiplied in if it holds panels (panel_file.hpp), as its config.json says; none: they
+/// are ordinary. Throws FormatError.
+inline IntegerFormat read_precision(const std::string& folder) {
+    const std::string path = folder + "/config.json", where = path + ": quantization_config";
+    const Json json = detail::read_json_file(path);
+    const Json* const config = find(json, "quantization_config", path);
+    if (!config || get_or<std::string>(*config, "quant_method", where, "") != PanelFile::version_key)
+        return IntegerFormat::none;
+    const auto name = get<std::string>(*config, "precision", where);
+    const auto precision = integer_format_named(name);
+    SMOLVLM_CHECK(precision, FormatError, where, ": \"precision\" is ", in_quotes(name),
+                  ", expected int8, q8_0, q4_0 or bf16");
+    return *precision;
+}
+
 /// The folder's chat template; without any: SmolVLM's own, for models without pictures ChatML.
 inline ChatTemplate read_chat_template(const std::string& folder, bool has_images) {
     if (const auto found = detail::find_chat_template(folder))
@@ -108,12 +123,20 @@ inline Processor read_processor(const std::string& folder, Index tokens_per_imag
 /// model.
 inline std::unique_ptr<WeightSource> open_hf_weights(const std::string& folder, const ModelConfig& config) {
     const auto file = std::make_shared<const Safetensors>(Safetensors::open_folder(folder));
+    const PanelFile panels = PanelFile::of(*file);
     auto weights = std::make_unique<FileWeights>(file->path());
     for (const auto& [stored, tensor] : file->tensors()) {
         const bool rename =
             !config.has_vision && stored.starts_with("model.") && !stored.starts_with("model.text_model.");
-        weights->add(rename ? "model.text_model." + stored.substr(6) : stored, file, stored);
+        const std::string name = rename ? "model.text_model." + stored.substr(6) : stored;
+        if (const auto entry = panels.entries.find(stored); entry != panels.entries.end())
+            weights->add_panels(name, file, stored, entry->second);
+        else
+            weights->add(name, file, stored);
     }
+    const IntegerFormat said = read_precision(folder);
+    SMOLVLM_CHECK(said == panels.precision, FormatError, folder, "/config.json: \"quantization_config\" says ", said,
+                  ", but the weights in ", file->path(), " are in ", panels.precision);
     return weights;
 }
 

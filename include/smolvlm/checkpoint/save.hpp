@@ -86,6 +86,21 @@ inline Json model_config_json(const ModelConfig& config, const GenerationConfig&
     return json;
 }
 
+/// All files of a folder but the weights.
+inline void write_folder_files(AtomicFolder& folder, const Json& config, const GenerationConfig& generation,
+                               const SaveOptions& options) {
+    folder.write("config.json", config.dump(2) + '\n');
+    folder.write("generation_config.json", generation_config_json(generation).dump(2) + '\n');
+    if (options.copy_from.ends_with(".gguf"))
+        write_files_of_gguf(folder, options.copy_from, options.mmproj);
+    else if (!options.copy_from.empty())
+        for (const char* name : {"tokenizer.json", "tokenizer_config.json", "special_tokens_map.json",
+                                 "added_tokens.json", "vocab.json", "merges.txt", "chat_template.json",
+                                 "chat_template.jinja", "preprocessor_config.json", "processor_config.json",
+                                 "video_preprocessor_config.json"})
+            if (const std::string from = options.copy_from + '/' + name; file_exists(from)) folder.copy(name, from);
+}
+
 /// A weight of any backend as rows, read through its row(i, out).
 template <class Scalar, class W>
 HostWeight weight_to_host(const W& weight, int threads) {
@@ -129,18 +144,8 @@ void save(B& be, const SmolVLM<B>& model, const GenerationConfig& generation, co
         announced.push_back({rename ? "model." + name.substr(17) : name, saved_dtype(held), shape, {}});
     });
     AtomicFolder folder(path);
-    const DType dtype = announced.front().dtype;
-    folder.write("config.json", detail::model_config_json(config, generation, dtype).dump(2) + '\n');
-    folder.write("generation_config.json", detail::generation_config_json(generation).dump(2) + '\n');
-    if (options.copy_from.ends_with(".gguf"))
-        write_files_of_gguf(folder, options.copy_from, options.mmproj);
-    else if (!options.copy_from.empty())
-        for (const char* name : {"tokenizer.json", "tokenizer_config.json", "special_tokens_map.json",
-                                 "added_tokens.json", "vocab.json", "merges.txt", "chat_template.json",
-                                 "chat_template.jinja", "preprocessor_config.json", "processor_config.json",
-                                 "video_preprocessor_config.json"})
-            if (const std::string from = options.copy_from + '/' + name; detail::file_exists(from))
-                folder.copy(name, from);
+    detail::write_folder_files(folder, detail::model_config_json(config, generation, announced.front().dtype), generation,
+                               options);
 
     SafetensorsWriter writer(folder.add("model.safetensors"), announced, {{"format", "pt"}});
     std::size_t next = 0;

@@ -11,8 +11,7 @@
 #include <utility>
 #include <vector>
 
-#include <smolvlm/io/json.hpp>
-#include <smolvlm/tokenizer/tokenizer.hpp>
+#include <smolvlm/checkpoint/tokenizer_events.hpp>
 
 namespace smolvlm {
 
@@ -130,10 +129,35 @@ inline TokenizerSpec parse_tokenizer_json(const Json& json, std::string_view fil
     return spec;
 }
 
+namespace detail {
+
+/// The same from the text, without making values of the whole file; nothing where they are needed to say what is wrong.
+inline std::optional<TokenizerSpec> quickly_parsed(const std::string& text, std::string_view file) {
+    TokenizerEvents events;
+    if (!Json::sax_parse(text, &events)) return std::nullopt;
+    try {
+        TokenizerSpec spec = parse_tokenizer_json(events.rest, file);
+        spec.vocab = std::move(events.spec.vocab);
+        spec.merges = std::move(events.spec.merges);
+        return spec;
+    } catch (const FormatError&) {
+        return std::nullopt;
+    }
+}
+
+}  // namespace detail
+
 /// Reads the tokenizer.json at `path`. Throws ValueError when it cannot be read, FormatError when it is none of ours.
 inline Tokenizer load_tokenizer_json(const std::string& path) {
     constexpr Index max_bytes = 256 << 20;
-    return Tokenizer(parse_tokenizer_json(parse_json(read_text_file(path, max_bytes), path), path), path);
+    const std::string text = read_text_file(path, max_bytes);
+    if (const auto spec = detail::quickly_parsed(text, path)) {
+        try {
+            return Tokenizer(*spec, path);
+        } catch (const FormatError&) {  // a token that is there twice counts once below
+        }
+    }
+    return Tokenizer(parse_tokenizer_json(parse_json(text, path), path), path);
 }
 
 /// The same from a GGUF's tokenizer.ggml.{tokens,merges,token_type} and its tokenizer.ggml.{model,pre}. Control tokens

@@ -4,6 +4,7 @@
 #include <map>
 #include <optional>
 
+#include <smolvlm/core/panel_weight.hpp>
 #include <smolvlm/io/printable.hpp>
 #include <smolvlm/model/smolvlm.hpp>
 
@@ -17,6 +18,8 @@ public:
     virtual const std::map<std::string, Shape>& shapes() const = 0;    // every parameter in the file(s)
     virtual HostWeight weight(const std::string& name) const = 0;      // borrowed from the map where possible
     virtual void release(const std::string& name) const = 0;           // its pages will not be read again soon
+    /// The parameter as the file holds it, if that is in panels; weight() then makes rows of them.
+    virtual std::optional<PanelWeight> panels(const std::string& /*name*/) const { return std::nullopt; }
 };
 
 namespace detail {
@@ -60,12 +63,36 @@ void check_parameters(const SmolVLM<B>& model, const WeightSource& source) {
     throw FormatError(text);
 }
 
+/// slot = the parameter. Whether it still borrows the file's bytes.
+template <Backend B>
+bool load_weight(B& be, Weight<B>& slot, const WeightSource& source, const std::string& name, const Shape& shape,
+                 std::optional<DType> weight_dtype, bool only_looked_up) {
+    // What every token reads is worth a copy where memory is fast.
+    const bool every_token = !only_looked_up && (name.starts_with("model.text_model.") || name == "lm_head.weight");
+    if constexpr (requires(const PanelWeight& panels) { be.make_weight(panels, every_token); })
+        if (const auto panels = source.panels(name)) {
+            slot = be.make_weight(*panels, /*in_place=*/!every_token);
+            return panels->storage.shared();
+        }
+    HostWeight file = source.weight(name).reshaped(shape);
+    const bool converts = weight_dtype && is_floating(file.dtype) && file.cols() % info(*weight_dtype).block_elements == 0;
+    if constexpr (requires { be.make_table(file, weight_dtype); })
+        if (only_looked_up) {
+            slot = be.make_table(file, converts ? weight_dtype : std::nullopt);
+            return true;
+        }
+    if (converts) file = file.converted(*weight_dtype, default_threads());
+    slot = be.make_weight(file);
+    return file.storage.shared();
+}
+
 }  // namespace detail
 
 /// A model of that shape with the parameters of `source`, each packed as the backend likes and its file pages given back, so
 /// that two copies are never held. weight_dtype: what matrices are held in; empty = as in the file (16-bit and quantised
-/// weights stay as they are: widening is exact and happens in the kernels). Quantised files are never converted; a matrix
-/// whose rows are no whole blocks of a quantised weight_dtype stays as it is.
+/// weights stay as they are: widening is exact and happens in the kernels). Quantised files and panels are never
+/// converted; a matrix whose rows are no whole blocks of a quantised weight_dtype stays as it is. The table of tokens, of
+/// which a text needs few rows, stays in the file where the backend can look rows up there (make_table).
 template <Backend B>
 SmolVLM<B> load_model(B& be, const ModelConfig& config, const WeightSource& source,
                       std::optional<DType> weight_dtype = std::nullopt) {
@@ -75,16 +102,12 @@ SmolVLM<B> load_model(B& be, const ModelConfig& config, const WeightSource& sour
     SmolVLM<B> model(config);
     detail::check_parameters(model, source);
     for_each_parameter(model, [&](const std::string& name, auto& slot, const Shape& shape) {
-        HostWeight file = source.weight(name);
         if constexpr (std::is_same_v<std::remove_cvref_t<decltype(slot)>, Weight<B>>) {
-            file = file.reshaped(as_matrix_shape(shape));
-            if (weight_dtype && is_floating(file.dtype) && file.cols() % info(*weight_dtype).block_elements == 0)
-                file = file.converted(*weight_dtype, default_threads());
-            slot = be.make_weight(file);
+            const bool only_looked_up = name == "model.text_model.embed_tokens.weight" && !config.tie_word_embeddings;
+            if (detail::load_weight(be, slot, source, name, as_matrix_shape(shape), weight_dtype, only_looked_up)) return;
         } else {
-            slot = be.from_host(file.template to_tensor<typename B::Scalar>());
+            slot = be.from_host(source.weight(name).template to_tensor<typename B::Scalar>());
         }
-        file = {};
         source.release(name);
     });
     return model;

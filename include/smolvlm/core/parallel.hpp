@@ -47,4 +47,26 @@ void parallel_dynamic(int threads, Index n, F&& f) {
     (void)team;
 }
 
+/// f(thread, team) once on each thread of a team, which may wait for each other in f (team_barrier): for work in steps that
+/// are too short to wake threads for each of them. f must not throw.
+template <class F>
+void parallel_team(int threads, F&& f) {
+#ifdef _OPENMP
+    if (threads > 1) {
+#pragma omp parallel num_threads(threads)
+        f(Index(omp_get_thread_num()), Index(omp_get_num_threads()));
+        return;
+    }
+#endif
+    (void)threads;
+    f(Index(0), Index(1));
+}
+
+/// Waits until all threads of the team are here; every one of them must come.
+inline void team_barrier() {
+#ifdef _OPENMP
+#pragma omp barrier
+#endif
+}
+
 }  // namespace smolvlm

@@ -155,6 +155,8 @@ public:
     std::size_t capacity() const { return block_ ? block_->capacity : 0; }
     explicit operator bool() const { return block_ != nullptr; }
     bool borrowed() const { return block_ && !block_->writable; }
+    /// True when somebody else holds these bytes too.
+    bool shared() const { return block_ && block_->refs.load(std::memory_order_acquire) > 1; }
     /// True when nobody else can see these bytes: the only case in which an op may reuse its operand.
     bool writable_alone() const {
         return block_ && block_->writable && block_->refs.load(std::memory_order_acquire) == 1;

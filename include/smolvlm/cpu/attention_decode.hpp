@@ -12,6 +12,7 @@
 #include <smolvlm/core/view.hpp>
 #include <smolvlm/cpu/dispatch.hpp>
 #include <smolvlm/cpu/team.hpp>
+#include <smolvlm/cpu/turn.hpp>
 
 namespace smolvlm::cpu {
 
@@ -38,18 +39,18 @@ struct Stretch {
     template <class V, int Q>
     SMOLVLM_INLINE static void heads(const T* q, const S* k, const S* v, Index ld, Index K, Index count, bool first,
                                      T* scores, T* results, Index size) {
-        constexpr Index L = V::lanes, at_once = 4, line = 64 / static_cast<Index>(sizeof(S));
+        constexpr Index L = V::lanes, line = 64 / static_cast<Index>(sizeof(S));
         const T scale = T(1) / std::sqrt(static_cast<T>(K));
         Index j = 0;
-        for (; j + at_once <= count; j += at_once) {
-            for (Index i = j; first && i < j + at_once; ++i)  // the keys of the next stretch, the values of this one
+        for (; j + L <= count; j += L) {
+            for (Index i = j; first && i < j + L; ++i)  // the keys of the next stretch, the values of this one
                 for (Index d = 0; d < K; d += line) {
                     __builtin_prefetch(k + (i + decode_stretch) * ld + d, 0, 2);
                     __builtin_prefetch(v + i * ld + d, 0, 2);
                 }
-            score<V, Q, at_once>(q, k + j * ld, ld, K, scale, scores + j);
+            score_register<V, Q>(q, k + j * ld, ld, K, scale, scores + j);
         }
-        for (; j < count; ++j) score<V, Q, 1>(q, k + j * ld, ld, K, scale, scores + j);
+        for (; j < count; ++j) score_one<V, Q>(q, k + j * ld, K, scale, scores + j);
         for (int h = 0; h < Q; ++h) {
             T* const s = scores + h * decode_stretch;
             T m = -std::numeric_limits<T>::infinity();
@@ -81,16 +82,51 @@ struct Stretch {
             }
     }
 
-    /// scores[h, r] = scale q[h] . k[r] for R keys side by side: one sum alone would wait for its additions.
+    /// scores[h, j] = scale q[h] . k[j] for a register of keys. Lanes are added up for all of them together, which takes a
+    /// third of the steps of adding up each for itself.
+    template <class V, int Q>
+    SMOLVLM_INLINE static void score_register(const T* q, const S* k, Index ld, Index K, T scale, T* scores) {
+        constexpr int L = V::lanes, R = L < 4 ? L : 4, groups = L / R;  // R keys side by side: one would wait for its sums
+        V parts[std::size_t{Q}][std::size_t{groups}];
+#pragma GCC unroll 4
+        for (int g = 0; g < groups; ++g) {
+            V products[std::size_t{Q}][std::size_t{R}];
+            multiply<V, Q, R>(q, k + g * R * ld, ld, K, products);
+#pragma GCC unroll 4
+            for (int h = 0; h < Q; ++h) {
+                turn_detail::fold<L / 2, R>(products[h]);
+                parts[h][g] = products[h][0];
+            }
+        }
+#pragma GCC unroll 4
+        for (int h = 0; h < Q; ++h) {
+            turn_detail::fold<L / R / 2, groups>(parts[h]);
+            (in_order<R>(parts[h][0], std::make_index_sequence<std::size_t{L}>()) * scale).store(scores + h * decode_stretch);
+        }
+        for (Index d = K / L * L; d < K; ++d)
+            for (int h = 0; h < Q; ++h)
+                for (int j = 0; j < L; ++j)
+                    scores[h * decode_stretch + j] += scale * q[h * K + d] * static_cast<T>(k[j * ld + d]);
+    }
+    template <class V, int Q>
+    SMOLVLM_INLINE static void score_one(const T* q, const S* k, Index K, T scale, T* scores) {
+        V products[std::size_t{Q}][1];
+        multiply<V, Q, 1>(q, k, 0, K, products);
+        for (int h = 0; h < Q; ++h) {
+            T s = sum(products[h][0]);
+            for (Index d = K / V::lanes * V::lanes; d < K; ++d) s += q[h * K + d] * static_cast<T>(k[d]);
+            scores[h * decode_stretch] = s * scale;
+        }
+    }
+    /// products[h, r]: lane by lane q[h] . k[r], of the numbers that fill registers.
     template <class V, int Q, int R>
-    SMOLVLM_INLINE static void score(const T* q, const S* k, Index ld, Index K, T scale, T* scores) {
-        const Index whole = K / V::lanes * V::lanes;
-        V products[std::size_t{R}][std::size_t{Q}];
+    SMOLVLM_INLINE static void multiply(const T* q, const S* k, Index ld, Index K,
+                                        V (&products)[std::size_t{Q}][std::size_t{R}]) {
 #pragma GCC unroll 4
-        for (int r = 0; r < R; ++r)
+        for (int h = 0; h < Q; ++h)
 #pragma GCC unroll 4
-            for (int h = 0; h < Q; ++h) products[r][h] = V::zero();
-        for (Index d = 0; d < whole; d += V::lanes) {
+            for (int r = 0; r < R; ++r) products[h][r] = V::zero();
+        for (Index d = 0; d + V::lanes <= K; d += V::lanes) {
             V x[std::size_t{Q}];
 #pragma GCC unroll 4
             for (int h = 0; h < Q; ++h) x[h] = V::load(q + h * K + d);
@@ -98,17 +134,15 @@ struct Stretch {
             for (int r = 0; r < R; ++r) {
                 const V key = load_as<T, V::lanes>(k + r * ld + d);
 #pragma GCC unroll 4
-                for (int h = 0; h < Q; ++h) products[r][h].add_product(x[h], key);
+                for (int h = 0; h < Q; ++h) products[h][r].add_product(x[h], key);
             }
         }
-#pragma GCC unroll 4
-        for (int r = 0; r < R; ++r)
-#pragma GCC unroll 4
-            for (int h = 0; h < Q; ++h) {
-                T s = sum(products[r][h]);
-                for (Index d = whole; d < K; ++d) s += q[h * K + d] * static_cast<T>(k[r * ld + d]);
-                scores[h * decode_stretch + r] = s * scale;
-            }
+    }
+    /// From lane r * (L / R) + g, where folding leaves it, to lane g * R + r, the key's own.
+    template <int R, int L, std::size_t... Lane>
+    SMOLVLM_INLINE static Vec<T, L> in_order(const Vec<T, L>& x, std::index_sequence<Lane...>) {
+        constexpr std::size_t rows = std::size_t{R}, groups = std::size_t{L} / rows;
+        return Vec<T, L>::of(__builtin_shufflevector(x.v, x.v, (Lane % rows * groups + Lane / rows)...));
     }
 
     /// o[h, :] = sum_j weights[h, j] v[j, :] for C registers of columns.

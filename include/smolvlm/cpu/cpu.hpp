@@ -23,13 +23,18 @@
 #include <smolvlm/cpu/rope.hpp>
 #include <smolvlm/cpu/rows_vjp.hpp>
 #include <smolvlm/cpu/slab.hpp>
+#include <smolvlm/cpu/workspace.hpp>
 #include <smolvlm/ref/patchify.hpp>
 #include <smolvlm/ref/rows.hpp>
 
 namespace smolvlm {
 
 template <std::floating_point T>
-class Cpu {
+class Cpu : public cpu::Workspace<T> {
+    using Base = cpu::Workspace<T>;
+    using Base::arena_, Base::like, Base::make, Base::own, Base::path_, Base::precision_, Base::rope_table, Base::share,
+        Base::sink, Base::team, Base::team_for, Base::threads_;
+
 public:
     using Scalar = T;
     using Tensor = HostTensor<T>;
@@ -38,23 +43,18 @@ public:
 
     /// Throws ValueError when SMOLVLM_CPU asks for a path that this machine has not.
     explicit Cpu(int threads = default_threads(), CpuPath path = cpu_path(), Precision precision = Precision::exact)
-        : threads_(std::max(threads, 1)), path_(path), precision_(precision) {}
+        : Base(threads, path, precision) {}
     Cpu(int threads, Precision precision) : Cpu(threads, cpu_path(), precision) {}
     /// Keys and values of earlier tokens as bf16, or as T. Where it is not said: bf16 unless the precision is exact.
     Cpu(int threads, Precision precision, bool narrow_cache) : Cpu(threads, precision) { narrow_cache_ = narrow_cache; }
 
-    /// Where activations come from; after the first token a decode step takes nothing fresh.
-    Pool& pool() { return pool_; }
-    int threads() const { return threads_; }
-    /// For tests: even the smallest piece of work is divided among the threads.
-    void share_small_work() { least_work_ = 1; }
-    CpuPath path() const { return path_; }
-    /// What weights made from here on are multiplied in; the weight itself knows it too (cpu/packed_weight.hpp).
-    Precision precision() const { return precision_; }
-
     Tensor from_host(const HostTensor<T>& x) { return x; }
     HostTensor<T> to_host(const Tensor& x) { return x; }
     Weight make_weight(const HostWeight& w) { return Weight(w, share(w.shape().numel()), precision_, path_, &arena_); }
+    Weight make_weight(const PanelWeight& w, bool in_place) {
+        return Weight(w, threads_, precision_, path_, in_place ? nullptr : &arena_);
+    }
+    Weight make_table(const HostWeight& w, std::optional<DType> held) { return Weight::table(w, precision_, held); }
     Tensor zeros(const Shape& shape) {
         Tensor y = make(shape);
         parallel_for(threads_, y.numel(), Index(1) << 16,
@@ -64,9 +64,21 @@ public:
 
     Tensor linear(const Tensor& x, const Weight& w, const Tensor& bias) {
         Tensor y = make(shapes::linear(x.shape(), w.shape(), bias.shape()));
-        // Few rows wait for the weights, which come more slowly than a core multiplies: as if there were 32 rows.
-        const Index work = std::max<Index>(x.dim(0), 32) * w.rows() * w.cols();
-        cpu::linear<T>(x.view(), w, bias.view(), y.view(), path_, team(work));
+        const cpu::Map<T> map{&w, bias.data(), y.data()};
+        cpu::linear<T>(x.view(), {&map, 1}, path_, team_for(x, w.rows()));
+        return y;
+    }
+    /// Three maps of the same x at once: layers ask for it where a backend has it (nn/linear.hpp).
+    std::array<Tensor, 3> linear_three(const Tensor& x, const Weight& w0, const Tensor& bias0, const Weight& w1,
+                                       const Tensor& bias1, const Weight& w2, const Tensor& bias2) {
+        if (!cpu::multiplied_alike(w0, w1) || !cpu::multiplied_alike(w0, w2))
+            return {linear(x, w0, bias0), linear(x, w1, bias1), linear(x, w2, bias2)};
+        std::array<Tensor, 3> y{make(shapes::linear(x.shape(), w0.shape(), bias0.shape())),
+                                make(shapes::linear(x.shape(), w1.shape(), bias1.shape())),
+                                make(shapes::linear(x.shape(), w2.shape(), bias2.shape()))};
+        const cpu::Map<T> maps[] = {{&w0, bias0.data(), y[0].data()}, {&w1, bias1.data(), y[1].data()},
+                                    {&w2, bias2.data(), y[2].data()}};
+        cpu::linear<T>(x.view(), maps, path_, team_for(x, w0.rows() + w1.rows() + w2.rows()));
         return y;
     }
     Tensor embedding(const Weight& w, Ids ids) {
@@ -93,14 +105,14 @@ public:
         std::visit(
             [&](auto& held) {
                 shapes::write_rows(held.shape(), segments, rows.shape());
-                ref::write_rows(own(held).view(), segments, rows.view());
+                ref::write_rows(this->own(held).view(), segments, rows.view());
             },
             slab);
     }
     Tensor gather_rows(const Slab& slab, Ids ids) {
         return std::visit(
             [&](const auto& held) {
-                Tensor y = make(shapes::gather("gather_rows", held.shape(), ids));
+                Tensor y = this->make(shapes::gather("gather_rows", held.shape(), ids));
                 ref::gather_rows(held.view(), ids, y.view());
                 return y;
             },
@@ -118,6 +130,14 @@ public:
         return y;
     }
 
+    /// x& += h and then the norm, in one pass: layers ask for it where a backend has it (nn/rms_norm.hpp).
+    Tensor add_rms_norm(Tensor& x, const Tensor& h, const Tensor& weight, double eps) {
+        return add_norm<false>(x, h, weight, {}, eps);
+    }
+    Tensor add_layer_norm(Tensor& x, const Tensor& h, const Tensor& weight, const Tensor& bias, double eps) {
+        return add_norm<true>(x, h, weight, bias, eps);
+    }
+
     // Ops that take an operand by value write into it when nobody else can see it.
     Tensor rope(Tensor x, Index heads, double theta, const Segments& segments) {
         Tensor y = like(x, shapes::rope(x.shape(), heads, segments));
@@ -131,7 +151,7 @@ public:
     Tensor attention(const Tensor& q, const Slab& k, const Slab& v, Heads heads, const Segments& segments) {
         return std::visit(
             [&](const auto& keys) {
-                return attend(q, keys, std::get<std::decay_t<decltype(keys)>>(v), heads, segments);
+                return this->attend(q, keys, std::get<std::decay_t<decltype(keys)>>(v), heads, segments);
             },
             k);
     }
@@ -157,8 +177,8 @@ public:
         const Shape inner = shapes::linear(h.shape(), w1.shape(), b1.shape());
         shapes::same("add_to", x.shape(), shapes::linear(inner, w2.shape(), b2.shape()));
         const cpu::Mlp<T> mlp{w1, b1.view(), nullptr, w2, b2.view()};
-        if (!goes_block_by_block(mlp, h)) return add_to(x, linear(gelu_tanh(linear(h, w1, b1)), w2, b2));
-        cpu::add_mlp<cpu::GeluTanh, T>(h.view(), mlp, own(x).view(), path_, team(h.dim(0) * (w1.rows() + w2.rows()) * w1.cols()));
+        if (!mlp.in_one_piece(h.dim(0))) return add_to(x, linear(gelu_tanh(linear(h, w1, b1)), w2, b2));
+        cpu::add_mlp<cpu::GeluTanh, T>(h.view(), mlp, own(x).view(), path_, team_for(h, 2 * w1.rows()));
     }
     /// x& += down (silu(gate h) * (up h)): likewise (text/decoder_layer.hpp).
     void add_gated_mlp(Tensor& x, const Tensor& h, const Weight& gate, const Weight& up, const Weight& down) {
@@ -166,8 +186,8 @@ public:
                                          shapes::linear(h.shape(), up.shape(), {}));
         shapes::same("add_to", x.shape(), shapes::linear(inner, down.shape(), {}));
         const cpu::Mlp<T> mlp{gate, {}, &up, down, {}};
-        if (!goes_block_by_block(mlp, h)) return add_to(x, linear(silu_mul(linear(h, gate, {}), linear(h, up, {})), down, {}));
-        cpu::add_mlp<cpu::SiluMul, T>(h.view(), mlp, own(x).view(), path_, team(3 * h.numel() * gate.rows()));
+        if (!mlp.in_one_piece(h.dim(0))) return add_to(x, linear(silu_mul(linear(h, gate, {}), linear(h, up, {})), down, {}));
+        cpu::add_mlp<cpu::SiluMul, T>(h.view(), mlp, own(x).view(), path_, team_for(h, 3 * gate.rows()));
     }
 
     Tensor patchify(const Tensor& x, Index patch) {
@@ -248,18 +268,14 @@ public:
     }
 
 private:
-    cpu::Team team() { return {threads_, &pool_}; }
-    /// The team for so many multiply-adds. Each thread gets 2^20 at least, some 30 microseconds, else waking it does not pay
-    /// (and costs milliseconds where other programs want the cores).
-    cpu::Team team(Index work) {
-        return {static_cast<int>(std::clamp<Index>(work / least_work_, 1, threads_)), &pool_};
+    template <bool subtract_mean>
+    Tensor add_norm(Tensor& x, const Tensor& h, const Tensor& weight, const Tensor& bias, double eps) {
+        shapes::same("add_to", x.shape(), h.shape());
+        Tensor y = make(shapes::norm(subtract_mean ? "layer_norm" : "rms_norm", x.shape(), weight.shape(), bias.shape()));
+        cpu::add_norm<subtract_mean, T>(own(x).view(), h.view(), weight.view(), bias.view(), static_cast<T>(eps), y.view(),
+                                        path_, share(2 * y.numel()));
+        return y;
     }
-    /// Threads for a pass over so many numbers, each as costly as sixteen multiply-adds.
-    int share(Index numbers) { return team(16 * numbers).threads; }
-
-    /// Are there rows enough for cpu/mlp.hpp?
-    bool goes_block_by_block(const cpu::Mlp<T>& mlp, const Tensor& h) const { return mlp.alike() && h.dim(0) >= 16; }
-
     template <class S>
     Tensor attend(const Tensor& q, const HostTensor<S>& k, const HostTensor<S>& v, Heads heads,
                   const Segments& segments) {
@@ -272,44 +288,7 @@ private:
         return y;
     }
 
-    Tensor make(const Shape& shape) {
-        return Tensor(shape, pool_.take(static_cast<std::size_t>(shape.numel()) * sizeof(T)));
-    }
-    /// Where the result of an elementwise op on x goes: x itself when nobody else can see it.
-    Tensor like(const Tensor& x, const Shape& shape) {
-        return x.storage().writable_alone() ? Tensor(shape, x.storage()) : make(shape);
-    }
-    /// Copies x first if anybody else can see its elements: a probe, a tape, a mapped file.
-    template <class S>
-    HostTensor<S>& own(HostTensor<S>& x) {
-        if (!x.storage().writable_alone()) {
-            HostTensor<S> copy(x.shape(), pool_.take(static_cast<std::size_t>(x.numel()) * sizeof(S)));
-            std::ranges::copy(std::as_const(x).flat(), copy.data());
-            x = std::move(copy);
-        }
-        return x;
-    }
-    /// Where a vjp puts its result; a gradient that nothing has been added to yet gets its elements here.
-    cpu::Sink<T> sink(Tensor* dx, const Shape& shape) {
-        if (!dx) return {};
-        const bool add = !dx->empty();
-        if (!add) *dx = make(shape);
-        return {own(*dx).data(), add};
-    }
-    cpu::RopeTable<T>& rope_table(double theta, Index head_width) {
-        for (auto& table : rope_tables_)
-            if (table.is_for(theta, head_width)) return table;
-        return rope_tables_.emplace_back(theta, head_width);
-    }
-
-    Pool pool_;
-    Arena arena_;  // of the weights
-    int threads_;
-    Index least_work_ = Index(1) << 20;
-    CpuPath path_;
-    Precision precision_;
     bool narrow_cache_ = precision_ != Precision::exact;
-    std::vector<cpu::RopeTable<T>> rope_tables_;
 };
 
 }  // namespace smolvlm

@@ -10,10 +10,14 @@
 
 #define SMOLVLM_CPU_KERNELS(how, T)                                                                                    \
     namespace smolvlm::cpu {                                                                                           \
-    how void linear<T>(In<T>, const PackedWeight<T>&, In<T>, View<T>, CpuPath, const Team&);                           \
+    how void linear<T>(In<T>, Maps<T>, CpuPath, const Team&);                                                          \
+    how void add_mlp<GeluTanh, T>(In<T>, const Mlp<T>&, View<T>, CpuPath, const Team&);                                \
+    how void add_mlp<SiluMul, T>(In<T>, const Mlp<T>&, View<T>, CpuPath, const Team&);                                 \
     how void linear_vjp<T>(In<T>, const PackedWeight<T>&, In<T>, Sink<T>, Sink<T>, Sink<T>, CpuPath, const Team&);     \
     how void norm<false, T>(In<T>, In<T>, In<T>, std::type_identity_t<T>, View<T>, CpuPath, int);                      \
     how void norm<true, T>(In<T>, In<T>, In<T>, std::type_identity_t<T>, View<T>, CpuPath, int);                       \
+    how void add_norm<false, T>(View<T>, In<T>, In<T>, In<T>, std::type_identity_t<T>, View<T>, CpuPath, int);         \
+    how void add_norm<true, T>(View<T>, In<T>, In<T>, In<T>, std::type_identity_t<T>, View<T>, CpuPath, int);          \
     how void norm_vjp<false, T>(In<T>, In<T>, std::type_identity_t<T>, In<T>, Sink<T>, Sink<T>, Sink<T>, CpuPath,      \
                                 const Team&);                                                                          \
     how void norm_vjp<true, T>(In<T>, In<T>, std::type_identity_t<T>, In<T>, Sink<T>, Sink<T>, Sink<T>, CpuPath,       \

@@ -86,16 +86,7 @@ SMOLVLM_INLINE Vec<float, Dots::L> to_float(const typename Dots::Ints& x) {
 /// Scales of L columns as floats.
 template <int L>
 SMOLVLM_INLINE Vec<float, L> half_scales(const std::byte* scales) {
-    const half* const from = reinterpret_cast<const half*>(scales);
-    if constexpr (detail::has_assembler && L >= 8) {
-        Vec<float, L> x;
-#if defined(__x86_64__)
-        asm("vcvtph2ps %1, %0" : "=v"(x.v) : "m"(*reinterpret_cast<const detail::Raw<std::uint16_t, L>*>(from)));
-#endif
-        return x;
-    } else {
-        return load_as<float, L>(from);
-    }
+    return load_as<float, L>(reinterpret_cast<const half*>(scales));
 }
 
 template <int R, int C, class V>

@@ -9,8 +9,8 @@
 
 #include <smolvlm/cpu/eigen.hpp>
 #include <smolvlm/cpu/gemm.hpp>
+#include <smolvlm/cpu/maps.hpp>
 #include <smolvlm/cpu/narrow_linear.hpp>
-#include <smolvlm/cpu/packed_weight.hpp>
 #include <smolvlm/cpu/quantized_dot.hpp>
 #include <smolvlm/cpu/team.hpp>
 
@@ -133,20 +133,26 @@ Ahead after(const PackedWeight<T>& w, Index p, Index k0, Index count) {
     return ahead;
 }
 
+/// A few rows of x times the panels p0 .. p1 - 1 of w; `out` is where panel p0 begins.
 template <class T>
-void few(In<T> x, const PackedWeight<T>& w, In<T> bias, View<T> y, CpuPath path, const Team& team) {
+void few_times(In<T> x, const PackedWeight<T>& w, Index p0, Index p1, const TileOut<T>& out, CpuPath path) {
     constexpr Index width = panel_width<T>;
-    const Index N = x.dim(0), K = x.dim(1), M = w.rows();
+    const Index N = x.dim(0), K = x.dim(1);
+    T edge[static_cast<std::size_t>(few_rows * width)];
+    w.with_panels([&](const auto* panels) {
+        for (Index p = p0; p < p1; ++p)
+            into_columns(N, w.rows() - p * width, width, out.at(0, (p - p0) * width), edge, [&](const TileOut<T>& columns) {
+                dispatch<FewRows<T>>(path, N, x.data(), K, panels + p * K * width, columns);
+            });
+    });
+}
+
+template <class T>
+void few(In<T> x, Maps<T> maps, CpuPath path, const Team& team) {
     // A run of panels that lie one behind the other for each worker: memory likes long streams.
-    parallel_for(team.threads, w.panels(), 1, [&](Index begin, Index end) {
-        T edge[static_cast<std::size_t>(few_rows * width)];
-        w.with_panels([&](const auto* panels) {
-            for (Index p = begin; p < end; ++p) {
-                const TileOut<T> out{bias ? bias.data() + p * width : nullptr, 0, y.data() + p * width, M};
-                into_columns(N, M - p * width, width, out, edge, [&](TileOut<T> columns) {
-                    dispatch<FewRows<T>>(path, N, x.data(), K, panels + p * K * width, columns);
-                });
-            }
+    parallel_for(team.threads, panels_of(maps), 1, [&](Index begin, Index end) {
+        for_panels(maps, begin, end, [&](const Map<T>& map, Index p0, Index p1) {
+            few_times<T>(x, *map.w, p0, p1, map.out().at(0, p0 * panel_width<T>), path);
         });
     });
 }
@@ -169,12 +175,13 @@ T quantized_dot(const PackedWeight<T>& w, Index m, const T* x, T* row, CpuPath p
 }
 
 template <class T>
-void few_quantized(In<T> x, const PackedWeight<T>& w, In<T> bias, View<T> y, CpuPath path, const Team& team) {
+void few_quantized(In<T> x, const Map<T>& map, CpuPath path, const Team& team) {
+    const PackedWeight<T>& w = *map.w;
     const Index N = x.dim(0), K = x.dim(1), M = w.rows();
     for_each_task<T>(team, w.panels(), K, [&](T* row, Index p) {
         for (Index m = p * panel_width<T>; m < std::min(M, (p + 1) * panel_width<T>); ++m) {
             for (Index n = 0; n < N; ++n)
-                y.data()[n * M + m] = quantized_dot(w, m, x.data() + n * K, row, path) + (bias ? bias.data()[m] : T(0));
+                map.y[n * M + m] = quantized_dot(w, m, x.data() + n * K, row, path) + (map.bias ? map.bias[m] : T(0));
         }
     });
 }
@@ -210,41 +217,49 @@ void times_panels(Index rows, const T* a, Index lda, const PackedWeight<T>& w, I
 }
 
 template <class T>
-void many(In<T> x, const PackedWeight<T>& w, In<T> bias, View<T> y, CpuPath path, const Team& team) {
-    const Index N = x.dim(0), K = x.dim(1), M = w.rows();
+void many(In<T> x, Maps<T> maps, CpuPath path, const Team& team) {
+    const Index N = x.dim(0), K = x.dim(1), panels = panels_of(maps);
     const Index row_blocks = (N + block_rows - 1) / block_rows;
     const Index block = ((N + row_blocks - 1) / row_blocks + 7) / 8 * 8;
     // Groups of panels: several tasks per thread, so that none waits long for the last.
     const Index wanted = team.threads > 1 ? (8 * team.threads + row_blocks - 1) / row_blocks : 1;
-    const Index groups = std::clamp<Index>(wanted, 1, w.panels());
+    const Index groups = std::clamp<Index>(wanted, 1, panels);
     const bool copies = rows_collide<T>(K);
     const Index near_size = copies ? block * k_stride<T> : 0;
 
     for_each_task<T>(team, row_blocks * groups, near_size + scratch_size<T>(block), [&](T* near, Index task) {
         const Index n0 = task / groups * block, rows = std::min(block, N - n0), group = task % groups;
-        const Index p0 = w.panels() * group / groups, p1 = w.panels() * (group + 1) / groups;
-        const TileOut<T> out = TileOut<T>{bias.data(), 0, y.data(), M}.at(n0, p0 * panel_width<T>);
         for (Index k0 = 0; k0 == 0 || k0 < K; k0 += k_chunk<T>) {
             const Index count = std::min(k_chunk<T>, K - k0);
             const T* const a = x.data() + n0 * K + k0;
             for (Index r = 0; copies && r < rows; ++r) std::copy_n(a + r * K, count, near + r * k_stride<T>);
-            times_panels(rows, copies ? near : a, copies ? k_stride<T> : K, w, p0, p1, k0, count, at_chain(out, k0),
-                         near + near_size, path);
+            for_panels(maps, panels * group / groups, panels * (group + 1) / groups,
+                       [&](const Map<T>& map, Index p0, Index p1) {
+                           times_panels(rows, copies ? near : a, copies ? k_stride<T> : K, *map.w, p0, p1, k0, count,
+                                        at_chain(map.out().at(n0, p0 * panel_width<T>), k0), near + near_size, path);
+                       });
         }
     });
 }
 
 }  // namespace linear_detail
 
-/// x [N, K]   w [M, K]   bias [M] or null   ->   y [N, M]
+/// Are these multiplied in one way, so that they may be maps of one call?
 template <class T>
-void linear(In<T> x, const PackedWeight<T>& w, In<T> bias, View<T> y, CpuPath path, const Team& team) {
-    if (y.numel() == 0) return;
+bool multiplied_alike(const PackedWeight<T>& a, const PackedWeight<T>& b) {
+    return a.integers().format == b.integers().format && a.in_file_rows() == b.in_file_rows();
+}
+
+/// x [N, K]   maps of weights that are multiplied alike
+template <class T>
+void linear(In<T> x, Maps<T> maps, CpuPath path, const Team& team) {
+    if (x.dim(0) == 0 || panels_of(maps) == 0) return;
+    const PackedWeight<T>& any = *maps[0].w;
     if constexpr (std::is_same_v<T, float>)
-        if (w.in_integers()) return narrow_linear(x, w, bias, y, path, team);
-    if (x.dim(0) > linear_detail::few_rows) return linear_detail::many<T>(x, w, bias, y, path, team);
-    if (w.in_file_rows()) return linear_detail::few_quantized<T>(x, w, bias, y, path, team);
-    linear_detail::few<T>(x, w, bias, y, path, team);
+        if (any.in_integers()) return narrow_linear(x, maps, path, team);
+    if (x.dim(0) > linear_detail::few_rows) return linear_detail::many<T>(x, maps, path, team);
+    if (!any.in_file_rows()) return linear_detail::few<T>(x, maps, path, team);
+    for (const Map<T>& map : maps) linear_detail::few_quantized<T>(x, map, path, team);
 }
 
 }  // namespace smolvlm::cpu

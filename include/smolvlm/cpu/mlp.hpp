@@ -26,9 +26,11 @@ struct Mlp {
     Index inner() const { return gate.rows(); }
     Index width() const { return down.rows(); }
     Index parts() const { return up ? 2 : 1; }
-    /// Are all of them multiplied in the same way? Else the ops have to be called one by one.
-    bool alike() const {
-        return gate.in_integers() == down.in_integers() && (!up || gate.integers().format == up->integers().format);
+    /// Can so many rows go through all of them in one piece? Else the ops have to be called one by one.
+    bool in_one_piece(Index rows) const {
+        const bool alike = gate.in_integers() == down.in_integers() && (!up || multiplied_alike(gate, *up));
+        const bool few = rows <= linear_detail::few_rows, file_rows = gate.in_file_rows() || down.in_file_rows();
+        return alike && rows > 0 && !(few && file_rows);
     }
 };
 
@@ -125,14 +127,91 @@ void many_narrow(In<float> h, const Mlp<float>& mlp, View<float> x, CpuPath path
     });
 }
 
+/// Few rows: f is applied to what a thread has just computed, then all wait once and go through the second map.
+/// first(map, p0, p1, out) and second(p0, p1, out) multiply by panels of weights; between() stands between them.
+template <class F, class T, class First, class Between, class Second>
+void few(const Mlp<T>& mlp, Index N, Index panel, T* z, View<T> x, CpuPath path, int threads, First first, Between between,
+         Second second) {
+    const Index M = mlp.width(), inner = mlp.inner(), size = N * inner;
+    T* const other = mlp.up ? z + size : z;
+    parallel_team(threads, [&](Index thread, Index team) {
+        const Index p0 = mlp.gate.panels() * thread / team, p1 = mlp.gate.panels() * (thread + 1) / team;
+        const Index f0 = std::min(p0 * panel, inner), count = std::min(p1 * panel, inner) - f0;
+        first(thread, mlp.gate, p0, p1, TileOut<T>{mlp.gate_bias ? mlp.gate_bias.data() + f0 : nullptr, 0, z + f0, inner});
+        if (mlp.up) first(thread, *mlp.up, p0, p1, TileOut<T>{nullptr, 0, other + f0, inner});
+        activate<F>(z + f0, static_cast<const T*>(other + f0), N, count, inner, path);
+        team_barrier();
+        between(thread);
+        const Index q0 = mlp.down.panels() * thread / team, q1 = mlp.down.panels() * (thread + 1) / team;
+        const Index m0 = std::min(q0 * panel, M), columns = std::min(q1 * panel, M) - m0;
+        T* const y = z + mlp.parts() * size + m0;
+        second(thread, q0, q1, TileOut<T>{mlp.down_bias ? mlp.down_bias.data() + m0 : nullptr, 0, y, M});
+        for (Index n = 0; n < N; ++n)
+            add_rows(x.data() + n * M + m0, static_cast<const T*>(y + n * M), M, 1, columns, path);
+    });
+}
+
+/// What few() puts its intermediate results into.
+template <class T>
+std::size_t few_bytes(const Mlp<T>& mlp, Index N) {
+    return static_cast<std::size_t>(N * (mlp.parts() * mlp.inner() + mlp.width()) + 16) * sizeof(T);
+}
+
+template <class F, class T>
+void few_floats(In<T> h, const Mlp<T>& mlp, View<T> x, CpuPath path, const Team& team) {
+    const Index N = h.dim(0);
+    const Storage memory = team.pool->take(few_bytes(mlp, N));
+    T* const z = reinterpret_cast<T*>(memory.data());
+    const In<T> hidden(z, Shape{N, mlp.inner()});
+    few<F, T>(
+        mlp, N, panel_width<T>, z, x, path, team.threads,
+        [&](Index, const PackedWeight<T>& w, Index p0, Index p1, const TileOut<T>& out) {
+            linear_detail::few_times<T>(h, w, p0, p1, out, path);
+        },
+        [](Index) {},
+        [&](Index, Index p0, Index p1, const TileOut<T>& out) {
+            linear_detail::few_times<T>(hidden, mlp.down, p0, p1, out, path);
+        });
+}
+
+/// Every thread rounds all rows for itself, which is sooner done than waiting for another.
+template <class F>
+void few_narrow(In<float> h, const Mlp<float>& mlp, View<float> x, CpuPath path, const Team& team) {
+    using namespace narrow_detail;
+    const Index N = h.dim(0), K = h.dim(1), inner = mlp.inner();
+    const auto aligned = [](std::size_t bytes) { return (bytes + 63) / 64 * 64; };
+    const std::size_t before = aligned(NarrowRows::bytes(mlp.gate, N)), own = before + aligned(NarrowRows::bytes(mlp.down, N));
+    const std::size_t shared = aligned(few_bytes(mlp, N));
+    const Storage memory = team.pool->take(shared + static_cast<std::size_t>(team.threads) * own);
+    float* const z = reinterpret_cast<float*>(memory.data());
+    const auto rows_of = [&](Index thread, const PackedWeight<float>& w, std::size_t offset) {
+        return NarrowRows(w, memory.data() + shared + static_cast<std::size_t>(thread) * own + offset, N, path);
+    };
+    few<F, float>(
+        mlp, N, width, z, x, path, team.threads,
+        [&](Index thread, const PackedWeight<float>& w, Index p0, Index p1, const TileOut<float>& out) {
+            const NarrowRows rows = rows_of(thread, mlp.gate, 0);
+            if (&w == &mlp.gate) rows.put(h.data(), K, 0, N);
+            float edge[few_rows * width];
+            times_panels(rows, true, 0, N, w, p0, p1, out, edge);
+        },
+        [&](Index thread) { rows_of(thread, mlp.down, before).put(z, inner, 0, N); },
+        [&](Index thread, Index p0, Index p1, const TileOut<float>& out) {
+            float edge[few_rows * width];
+            times_panels(rows_of(thread, mlp.down, before), true, 0, N, mlp.down, p0, p1, out, edge);
+        });
+}
+
 }  // namespace mlp_detail
 
 /// h [N, D]   x& [N, D]
 template <class F, class T>
 void add_mlp(In<T> h, const Mlp<T>& mlp, View<T> x, CpuPath path, const Team& team) {
+    const bool few = h.dim(0) <= linear_detail::few_rows;
     if constexpr (std::is_same_v<T, float>)
-        if (mlp.gate.in_integers()) return mlp_detail::many_narrow<F>(h, mlp, x, path, team);
-    mlp_detail::many<F, T>(h, mlp, x, path, team);
+        if (mlp.gate.in_integers())
+            return few ? mlp_detail::few_narrow<F>(h, mlp, x, path, team) : mlp_detail::many_narrow<F>(h, mlp, x, path, team);
+    few ? mlp_detail::few_floats<F, T>(h, mlp, x, path, team) : mlp_detail::many<F, T>(h, mlp, x, path, team);
 }
 
 }  // namespace smolvlm::cpu

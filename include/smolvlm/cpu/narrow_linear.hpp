@@ -12,7 +12,7 @@
 #include <smolvlm/cpu/amx_panels.hpp>
 #include <smolvlm/cpu/bf16_tiles.hpp>
 #include <smolvlm/cpu/integer_tiles.hpp>
-#include <smolvlm/cpu/packed_weight.hpp>
+#include <smolvlm/cpu/maps.hpp>
 #include <smolvlm/cpu/team.hpp>
 
 namespace smolvlm::cpu {
@@ -104,33 +104,37 @@ inline void times_panels(const NarrowRows& x, bool far, Index first, Index count
 
 }  // namespace narrow_detail
 
-/// x [N, K]   w [M, K] in a narrow format   bias [M] or null   ->   y [N, M]
+/// x [N, K]   maps of weights in one narrow format
 /// Few rows go through the weights once, thread by thread; many go block by block.
-inline void narrow_linear(In<float> x, const PackedWeight<float>& w, In<float> bias, View<float> y, CpuPath path,
-                          const Team& team) {
+inline void narrow_linear(In<float> x, Maps<float> maps, CpuPath path, const Team& team) {
     using namespace narrow_detail;
-    const Index N = x.dim(0), K = x.dim(1), M = w.rows();
-    const std::size_t bytes = NarrowRows::bytes(w, N);
+    const Index N = x.dim(0), K = x.dim(1), panels = panels_of(maps);
+    const PackedWeight<float>& any = *maps[0].w;
+    const std::size_t bytes = NarrowRows::bytes(any, N);
     const Storage memory = team.pool->take(bytes);
-    const NarrowRows rows(w, memory.data(), N, path);
+    const NarrowRows rows(any, memory.data(), N, path);
     parallel_for(team.threads, N, 8,
                  [&](Index begin, Index end) { rows.put(x.data() + begin * K, K, begin, end - begin); });
-    const TileOut<float> out{bias.data(), 0, y.data(), M};
+    const auto times = [&](bool far, Index n0, Index count, Index begin, Index end, float* edge) {
+        for_panels(maps, begin, end, [&](const Map<float>& map, Index p0, Index p1) {
+            times_panels(rows, far, n0, count, *map.w, p0, p1, map.out().at(n0, p0 * width), edge);
+        });
+    };
     if (N <= few_rows) {  // a run of panels that lie one behind the other for each worker: memory likes long streams
-        parallel_for(team.threads, w.panels(), 1, [&](Index begin, Index end) {
+        parallel_for(team.threads, panels, 1, [&](Index begin, Index end) {
             float edge[few_rows * width];
-            times_panels(rows, true, 0, N, w, begin, end, out.at(0, begin * width), edge);
+            times(true, 0, N, begin, end, edge);
         });
         return;
     }
     const Index most = std::clamp<Index>(near_bytes * N / static_cast<Index>(bytes), 16, 256);
     const Index row_blocks = (N + most - 1) / most, block = ((N + row_blocks - 1) / row_blocks + 7) / 8 * 8;
     const Index wanted = team.threads > 1 ? (8 * team.threads + row_blocks - 1) / row_blocks : 1;
-    const Index groups = std::clamp<Index>(wanted, 1, w.panels());
+    const Index groups = std::clamp<Index>(wanted, 1, panels);
     for_each_task<float>(team, row_blocks * groups, block * width, [&](float* edge, Index task) {
         const Index n0 = task / groups * block, group = task % groups;
-        const Index p0 = w.panels() * group / groups, p1 = w.panels() * (group + 1) / groups;
-        if (n0 < N) times_panels(rows, false, n0, std::min(block, N - n0), w, p0, p1, out.at(n0, p0 * width), edge);
+        if (n0 < N)
+            times(false, n0, std::min(block, N - n0), panels * group / groups, panels * (group + 1) / groups, edge);
     });
 }
 

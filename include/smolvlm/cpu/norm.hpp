@@ -3,6 +3,7 @@
 
 #include <smolvlm/core/parallel.hpp>
 #include <smolvlm/core/view.hpp>
+#include <smolvlm/cpu/activations.hpp>
 #include <smolvlm/cpu/dispatch.hpp>
 
 namespace smolvlm::cpu {
@@ -46,6 +47,21 @@ void norm(In<T> x, In<T> w, In<T> b, std::type_identity_t<T> eps, View<T> y, Cpu
     parallel_for(threads, x.dim(0), Index(16), [&](Index begin, Index end) {
         dispatch<NormRows<subtract_mean>>(path, x.data() + begin * D, w.data(), b.data(), eps, y.data() + begin * D,
                                           end - begin, D);
+    });
+}
+
+/// x += h and the norm of the sum, a few rows at a time: they are still in the first cache when they are normed.
+template <bool subtract_mean, class T>
+void add_norm(View<T> x, In<T> h, In<T> w, In<T> b, std::type_identity_t<T> eps, View<T> y, CpuPath path, int threads) {
+    const Index D = x.dim(1), step = std::max<Index>(1, 4096 / std::max<Index>(D, 1));
+    parallel_for(threads, x.dim(0), Index(16), [&](Index begin, Index end) {
+        for (Index n = begin; n < end; n += step) {
+            const Index rows = std::min(step, end - n);
+            T* const sum = x.data() + n * D;
+            dispatch<Elementwise<Add>>(path, static_cast<const T*>(sum), h.data() + n * D, sum, rows * D);
+            dispatch<NormRows<subtract_mean>>(path, static_cast<const T*>(sum), w.data(), b.data(), eps, y.data() + n * D, rows,
+                                              D);
+        }
     });
 }
 

@@ -10,11 +10,13 @@
 ///
 /// bf16 and f16 stay two bytes, f32 stays four in a Cpu<double>: widening is exact and happens in registers.
 /// Block-quantised types stay as the file has them and are widened a panel at a time; or, where products may be those
-/// of integers (Precision), they and int8 have panels of their own (integer_panels.hpp). Immutable, so threads may
-/// share one.
+/// of integers (Precision), they and int8 have panels of their own (core/integer_layout.hpp), which files may hold too.
+/// Immutable, so threads may share one.
+
+#include <optional>
 
 #include <smolvlm/core/arena.hpp>
-#include <smolvlm/core/host_weight.hpp>
+#include <smolvlm/core/panel_weight.hpp>
 #include <smolvlm/cpu/integer_panels.hpp>
 #include <smolvlm/cpu/turn.hpp>
 
@@ -60,8 +62,41 @@ public:
         }
         if (dtype_ == DType::f64 && sizeof(T) == 4) dtype_ = DType::f32;
         const std::size_t element = static_cast<std::size_t>(info(dtype_).block_bytes);
-        storage_ = taken(static_cast<std::size_t>(panels() * cols() * panel_width<T>) * element, arena);
+        storage_ = taken(static_cast<std::size_t>(panels() * cols() * panel_width<T>) * element, arena, element == 2);
         visit_panels([&](auto* packed) { pack(w, packed, threads); });
+    }
+
+    /// Panels are taken as they are if that precision multiplies such on that path, else as rows. Into `arena` if there is
+    /// one, where decoding finds them in huge pages (a token of 256M in Q4_0: 7.0 ms instead of 9.4), else they stay where
+    /// they lie, which may be a mapped file.
+    explicit PackedWeight(const PanelWeight& w, int threads = 1, Precision precision = Precision::native,
+                          CpuPath path = cpu_path(), Arena* arena = nullptr)
+        : shape_{w.M(), w.K()}, dtype_(dtype_of_rows(w.format)), integers_(w.layout()), storage_(w.storage) {
+        const bool multiplied = w.format != IntegerFormat::bf16 ||
+                                (precision == Precision::native && path >= CpuPath::avx512bf16);
+        if (!std::is_same_v<T, float> || precision == Precision::exact || cols() > longest_integer_sum || !multiplied) {
+            *this = PackedWeight(w.rows(threads).reshaped(shape_), threads, precision, path, arena);
+        } else if (arena) {
+            const Index bytes = w.bytes();
+            storage_ = arena->take_any(static_cast<std::size_t>(bytes));
+            parallel_for(threads, bytes, Index(1) << 20, [&](Index begin, Index end) {
+                std::memcpy(storage_.data() + begin, w.storage.data() + begin, static_cast<std::size_t>(end - begin));
+            });
+        }
+    }
+
+    /// A table of rows to be looked up, hardly ever multiplied: it stays as it lies, mostly in a file of which only the
+    /// rows looked up are ever read. Each gets the value that it would have if the table were converted to `held` and packed.
+    static PackedWeight table(const HostWeight& w, Precision precision, std::optional<DType> held = std::nullopt) {
+        PackedWeight table;
+        table.shape_ = w.shape();
+        table.dtype_ = w.dtype;
+        table.storage_ = w.storage;
+        table.is_table_ = true;
+        if (is_floating(w.dtype)) table.held_ = held;
+        const bool fits = std::is_same_v<T, float> && w.cols() <= longest_integer_sum;
+        table.rounded_to_bytes_ = fits && precision == Precision::int8 && is_floating(table.held_.value_or(w.dtype));
+        return table;
     }
 
     const Shape& shape() const { return shape_; }
@@ -69,10 +104,10 @@ public:
     Index cols() const { return shape_[1]; }
     Index panels() const { return (rows() + panel_width<T> - 1) / panel_width<T>; }
     DType dtype() const { return dtype_; }
-    /// How it is held: as floating panels, as integer panels, or as the rows of a quantised file.
-    bool in_panels() const { return is_floating(dtype_) && !in_integers(); }
+    /// How it is held: as floating panels, as integer panels, or as the rows of a file.
+    bool in_panels() const { return is_floating(dtype_) && !in_integers() && !is_table_; }
     bool in_integers() const { return integers_.format != IntegerFormat::none; }
-    bool in_file_rows() const { return is_quantized(dtype_) && !in_integers(); }
+    bool in_file_rows() const { return (is_quantized(dtype_) || is_table_) && !in_integers(); }
     const IntegerLayout& integers() const { return integers_; }
     bool empty() const { return !storage_; }
     std::size_t bytes() const { return storage_.capacity(); }
@@ -82,7 +117,7 @@ public:
     void with_panels(F&& f) const {
         visit_panels([&](auto* panels) { f(std::as_const(panels)); });
     }
-    /// The bytes of row m of a weight in_file_rows().
+    /// The bytes of row m of a weight in_file_rows(), which are of dtype().
     const std::byte* quantized_row(Index m) const {
         const DTypeInfo d = info(dtype_);
         return storage_.data() + m * (cols() / d.block_elements * d.block_bytes);
@@ -90,6 +125,8 @@ public:
 
     /// Panel p of a weight in_integers(), and the number that w[m, k] stands for; 0 for rows beyond the last.
     const std::byte* integer_panel(Index p) const { return storage_.data() + p * integers_.panel_bytes(); }
+    /// A weight in_integers() as files hold it.
+    PanelWeight panel_weight() const { return {integers_.format, shape_, storage_}; }
     T value(Index m, Index k) const {
         return T(integer_value(integers_, integer_panel(m / IntegerLayout::width), m % IntegerLayout::width, k));
     }
@@ -99,6 +136,7 @@ public:
         if (in_integers())
             for (Index k = 0; k < cols(); ++k) out[k] = value(m, k);
         if (in_integers()) return;
+        if (is_table_) return table_row(m, out);
         if (in_file_rows()) return dequantize_row(dtype_, quantized_row(m), cols(), out);
         const Index K = cols();
         with_panels([&](const auto* panels) {
@@ -108,6 +146,31 @@ public:
     }
 
 private:
+    void table_row(Index m, T* out) const {
+        const Index K = cols();
+        if (!held_) {
+            dequantize_row(dtype_, quantized_row(m), K, out);
+        } else {
+            constexpr Index piece = 256;  // a multiple of every block that can be written
+            float values[piece];
+            std::byte bytes[piece * sizeof(double)];
+            for (Index k = 0; k < K; k += piece) {
+                const Index n = std::min(piece, K - k);
+                dequantize_row(dtype_, quantized_row(m) + k * info(dtype_).block_bytes, n, values);
+                quantize_row(*held_, values, n, bytes);
+                dequantize_row(*held_, bytes, n, out + k);
+            }
+        }
+        if constexpr (std::is_same_v<T, float>) {
+            if (!rounded_to_bytes_) return;
+            // In place: the byte of k is written behind all floats still to be read, and read before its float is written.
+            auto* const u = reinterpret_cast<std::uint8_t*>(out);
+            float scale = 0;
+            dispatch<detail::RoundRow>(cpu_path(), static_cast<const float*>(out), K, u, &scale);
+            for (Index k = K; k-- > 0;) out[k] = scale * static_cast<float>(u[k] - 128);
+        }
+    }
+
     template <class F>
     void visit_panels(F&& f) const {
         switch (dtype_) {
@@ -159,14 +222,15 @@ private:
                            reinterpret_cast<Bits*>(panel), panel_width<T>);
     }
 
-    static Storage taken(std::size_t bytes, Arena* arena) {
-        return arena ? arena->take(bytes) : Storage::allocate(bytes);
+    /// Wide weights may be those that are trained, and then new ones replace them at every step.
+    static Storage taken(std::size_t bytes, Arena* arena, bool narrow) {
+        return !arena ? Storage::allocate(bytes) : narrow ? arena->take_any(bytes) : arena->take(bytes);
     }
 
     void pack_integers(const HostWeight& w, int threads, Arena* arena) {
         constexpr Index width = IntegerLayout::width;
         const Index size = integers_.panel_bytes();
-        storage_ = taken(static_cast<std::size_t>(panels() * size), arena);
+        storage_ = taken(static_cast<std::size_t>(panels() * size), arena, true);
         const Index workers = std::clamp<Index>(threads, 1, panels()), scratch = integer_scratch(integers_);
         std::vector<float> memory(static_cast<std::size_t>(workers * scratch));
         parallel_for(threads, workers, 1, [&](Index first, Index last) {
@@ -183,6 +247,8 @@ private:
     DType dtype_ = DType::f32;
     IntegerLayout integers_;
     Storage storage_;
+    std::optional<DType> held_;  // of a table: what its rows are rounded to when they are looked up
+    bool is_table_ = false, rounded_to_bytes_ = false;
 };
 
 }  // namespace smolvlm::cpu

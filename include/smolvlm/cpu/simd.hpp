@@ -174,6 +174,12 @@ SMOLVLM_INLINE Vec<T, L> load_as(const W* p) {
         return Vec<T, L>::load(p);
     } else if constexpr (std::is_same_v<T, double>) {
         return Vec<T, L>::of(__builtin_convertvector((load_as<float, L>(p).v), Raw<double, L>));
+    } else if constexpr (std::is_same_v<W, half> && detail::has_assembler && L >= 8) {
+        Vec<float, L> x;
+#if defined(__x86_64__)
+        asm("vcvtph2ps %1, %0" : "=v"(x.v) : "m"(*reinterpret_cast<const char(*)[std::size_t{2 * L}]>(p)));
+#endif
+        return x;
     } else {
         Raw<std::uint32_t, L> bits;
         detail::load_words<L>(p, bits);

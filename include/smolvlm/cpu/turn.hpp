@@ -26,6 +26,20 @@ SMOLVLM_INLINE void turn_square(Vec<T, L>* rows) {
     if constexpr (Step > 1) turn_square<Step / 2>(rows);
 }
 
+/// The first half of n vectors becomes what the halves sum to, in halves of lanes: after log2(n) times with half the Step
+/// each, x[0] holds in lane block b the partial sums of what was x[b].
+template <int Step, int n, class T, int L>
+SMOLVLM_INLINE void fold(Vec<T, L>* x) {
+    if constexpr (n > 1) {
+#pragma GCC unroll 8
+        for (int i = 0; i < n / 2; ++i) {
+            exchange<Step>(x[i], x[i + n / 2], std::make_index_sequence<std::size_t{L}>());
+            x[i] = x[i] + x[i + n / 2];
+        }
+        fold<Step / 2, n / 2>(x);
+    }
+}
+
 }  // namespace turn_detail
 
 /// to[c, r] = from[r, c], widened if T is wider than S        from [rows, cols]

@@ -175,7 +175,7 @@ public:
             offset += size;
         }
         std::string text = header.dump();
-        text.resize((text.size() + 7) / 8 * 8, ' ');  // the data begin at a multiple of 8
+        text.resize((text.size() + 8 + 63) / 64 * 64 - 8, ' ');  // the data begin at a multiple of 64
         const auto length = static_cast<std::uint64_t>(text.size());
         file_.write(std::as_bytes(std::span(&length, 1)));
         file_.write(text);

@@ -1,4 +1,6 @@
 #pragma once
+#include <array>
+
 #include <smolvlm/nn/module.hpp>
 
 namespace smolvlm {
@@ -22,5 +24,14 @@ struct Linear {
         if (self.has_bias) f("bias", self.bias, Shape{self.out});
     }
 };
+
+/// Three maps of the same x, as attention needs them: at once on a backend that can, which no contract asks for.
+template <Backend B>
+std::array<Tensor<B>, 3> forward_three(B& be, const Tensor<B>& x, const Linear<B>& a, const Linear<B>& b, const Linear<B>& c) {
+    if constexpr (requires { be.linear_three(x, a.weight, a.bias, b.weight, b.bias, c.weight, c.bias); })
+        return be.linear_three(x, a.weight, a.bias, b.weight, b.bias, c.weight, c.bias);
+    else
+        return {a.forward(be, x), b.forward(be, x), c.forward(be, x)};
+}
 
 }  // namespace smolvlm

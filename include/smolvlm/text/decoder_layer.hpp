@@ -37,9 +37,9 @@ struct DecoderAttention {
 
     /// x [N, D] -> [N, D]. With a cache the keys are all tokens so far, without one those of this call: one line differs.
     Tensor<B> forward(B& be, const Tensor<B>& x, const Segments& seg, typename LayerCacheOf<B>::type* cache) const {
-        const Tensor<B> q = be.rope(q_proj.forward(be, x), heads.query, rope_theta, seg);  // [N, H*K]
-        const Tensor<B> k = be.rope(k_proj.forward(be, x), heads.kv, rope_theta, seg);     // [N, G*K]
-        const Tensor<B> v = v_proj.forward(be, x);                                         // [N, G*K]
+        auto [q, k, v] = forward_three(be, x, q_proj, k_proj, v_proj);
+        q = be.rope(std::move(q), heads.query, rope_theta, seg);  // [N, H*K]
+        k = be.rope(std::move(k), heads.kv, rope_theta, seg);     // [N, G*K], as v
         if constexpr (CachingBackend<B>)
             if (cache) {
                 be.write_rows(cache->keys, seg, k);

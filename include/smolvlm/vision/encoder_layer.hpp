@@ -23,8 +23,7 @@ struct VisionAttention {
           out_proj(config.hidden_size, config.hidden_size, true) {}
 
     Tensor<B> forward(B& be, const Tensor<B>& x, const PatchGrid& grid) const {  // [I*P, D]
-        const Tensor<B> q = q_proj.forward(be, x);
-        Tensor<B> k = k_proj.forward(be, x), v = v_proj.forward(be, x);
+        auto [q, k, v] = forward_three(be, x, q_proj, k_proj, v_proj);
         if (!grid.key_rows.empty()) {  // some patches are padding: only the real ones are keys
             k = be.gather_rows(k, grid.key_rows);
             v = be.gather_rows(v, grid.key_rows);
