@@ -48,7 +48,7 @@ TEST_CASE_TEMPLATE("cpu mlp: in one piece as apart, floats of every width", T, f
 }
 
 TEST_CASE("cpu mlp: in one piece as apart, narrow numbers") {
-    for (CpuPath path : paths(CpuPath::avx512bf16))
+    for (CpuPath path : narrow_paths(CpuPath::avx512bf16))
         for (int threads : {1, 3})
             for (DType dtype : {DType::f32, DType::q8_0, DType::q4_0, DType::bf16}) {
                 CAPTURE(join(path));

@@ -21,7 +21,13 @@ inline std::vector<CpuPath> paths(CpuPath last) {
 }
 /// Those that differ in how they compute with floats, and with integers.
 inline std::vector<CpuPath> paths() { return paths(CpuPath::avx512); }
-inline std::vector<CpuPath> integer_paths() { return paths(CpuPath::avx512vnni); }
+/// And those with tiles, which are emulated where the processor has none; what goes beside them needs VNNI.
+inline std::vector<CpuPath> narrow_paths(CpuPath last) {
+    std::vector<CpuPath> list = paths(last);
+    if (last_cpu_path(cpu_features()) >= CpuPath::avx512vnni) list.push_back(CpuPath::amx);
+    return list;
+}
+inline std::vector<CpuPath> integer_paths() { return narrow_paths(CpuPath::avx512vnni); }
 
 /// f(backend) on every path, with one thread and with three.
 template <class T, class F>
@@ -43,6 +49,17 @@ inline HostTensor<double> random_tensor(const Shape& shape, std::uint64_t seed) 
     for (double& value : x.flat()) value = static_cast<double>(static_cast<float>(random.normal()));
     return x;
 }
+/// Integers of -most .. most; the first of every `block` of a row is `most`, so that its scale is one.
+inline HostTensor<double> whole_numbers(const Shape& shape, int most, Index block, std::uint64_t seed) {
+    Random random(seed);
+    HostTensor<double> x(shape);
+    const auto values = 2 * static_cast<unsigned>(most) + 1;
+    for (double& value : x.flat()) value = static_cast<double>(random.below(values)) - most;
+    for (Index n = 0; n < shape[0]; ++n)
+        for (Index k = 0; k < shape[1]; k += block) x.data()[n * shape[1] + k] = most;
+    return x;
+}
+
 template <class T, class U>
 HostTensor<T> as(const HostTensor<U>& x) {
     if (x.empty()) return {};

@@ -118,10 +118,10 @@ constexpr CpuPath last_cpu_path(const CpuFeatures& cpu) {
     return CpuPath::portable;
 }
 
-/// The fastest of them.
+/// The fastest of them; that AMX is, nobody has measured yet.
 constexpr CpuPath best_cpu_path(const CpuFeatures& cpu) {
     const CpuPath last = last_cpu_path(cpu);
-    return last >= CpuPath::avx512bf16 && !cpu.fast_bf16 ? CpuPath::avx512vnni : last;
+    return last == CpuPath::avx512bf16 && !cpu.fast_bf16 ? CpuPath::avx512vnni : last;
 }
 
 /// The path that `name` asks for. Throws ValueError when there is none of that name or the machine cannot run it.

@@ -61,8 +61,8 @@ void dispatch_pairs([[maybe_unused]] CpuPath path, Args... args) {
 
 namespace bf16_detail {
 
-/// x [rows, K], ldx numbers apart, to bf16 rows `stride` apart, ties to even, as bfloat16(float) does; a zero after an
-/// odd K.
+/// x [rows, K], ldx numbers apart, to bf16 rows `stride` apart, ties to even, as bfloat16(float) does; zeros after
+/// the last, up to a multiple of 32 as far as the row goes.
 struct RoundRows {
     template <int Bytes>
     SMOLVLM_INLINE static void run(const float* x, Index ldx, Index rows, Index K, bfloat16* to, Index stride) {
@@ -72,7 +72,7 @@ struct RoundRows {
             for (; k + L <= K; k += L)
                 round<L>(Vec<float, L>::load(x + k), to + k, std::make_index_sequence<std::size_t{L}>());
             for (; k < K; ++k) to[k] = bfloat16(x[k]);
-            if (K % 2) to[K] = bfloat16(0.0f);
+            std::fill(to + K, to + std::min(stride, (K + 31) / 32 * 32), bfloat16(0.0f));
         }
     }
 

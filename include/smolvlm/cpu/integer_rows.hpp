@@ -17,8 +17,8 @@ namespace smolvlm::cpu {
 
 /// Quantised rows in memory that somebody else owns.
 struct IntegerRows {
-    std::int8_t* q;       // [rows, stride], zeros behind the K-th
-    Index stride;         // a multiple of 4
+    std::int8_t* q;       // [rows, stride], zeros behind the K-th up to a multiple of 64
+    Index stride;         // a multiple of 64
     float* scale;         // [rows, blocks]
     std::int32_t* start;  // [rows, blocks]: -offset * sum of the q, where sums begin (integer_panels.hpp says why)
     Index blocks;         // scales of a row
@@ -47,7 +47,7 @@ struct QuantizeRows {
             for (Index b = 0; b < row.blocks; ++b)
                 quantize<Bytes>(x + b * block, std::min(block, K - b * block), offset, row.q + b * block, row.scale + b,
                                 row.start + b);
-            std::fill(row.q + K, row.q + (K + 3) / 4 * 4, std::int8_t(0));
+            std::fill(row.q + K, row.q + (K + 63) / 64 * 64, std::int8_t(0));
         }
     }
 

@@ -6,8 +6,10 @@
 ///     Q8_0, Q4_0      y = sum over blocks of 32 k: s_x d sum_k w_k x_k + b     integer sums within, float sums between
 ///     bf16            y = sum_k w_k x_k + b                                    float sums, two products at a time
 ///
-/// An element does not depend on the threads or on the rows beside it.
+/// An element does not depend on the threads or on the rows beside it. Where there are tiles of AMX, bf16 is multiplied in
+/// them, and so is int8 unless there are few rows; the others stay with vectors.
 
+#include <smolvlm/cpu/amx_panels.hpp>
 #include <smolvlm/cpu/bf16_tiles.hpp>
 #include <smolvlm/cpu/integer_tiles.hpp>
 #include <smolvlm/cpu/maps.hpp>
@@ -40,6 +42,25 @@ public:
         far ? times<true>(first, count, w.integer_panel(p), out, {})
             : times<false>(first, count, w.integer_panel(p), out, Ahead::of(w.integer_panel(p + 1), at_.panel_bytes()));
     }
+    /// The same in tiles. Are they for these products? Those of bytes are exact in any form, of bf16 they are one sum in one
+    /// order, few rows or many.
+    template <class Tiles>
+    void times(Tiles& tiles, bool far, Index first, Index count, const PackedWeight<float>& w, Index p,
+               const TileOut<float>& out) const {
+        times_panel(tiles, count, tile_rows(first), w.integer_panel(p), at_, out, far,
+                    Ahead::of(w.integer_panel(p + 1), at_.panel_bytes()));
+    }
+    bool in_tiles(bool far) const {
+        return path_ == CpuPath::amx && (at_.is_bf16() || (at_.format == IntegerFormat::int8 && !far));
+    }
+    TileRows tile_rows(Index first) const {
+        if (at_.is_bf16()) {
+            const Index stride = bf16_stride(at_.K);
+            return {reinterpret_cast<const std::byte*>(bf16_ + first * stride), stride * 2, nullptr, nullptr};
+        }
+        const IntegerRows x = bytes_.at(first);
+        return {reinterpret_cast<const std::byte*>(x.q), x.stride, x.scale, x.start};
+    }
 
 private:
     static constexpr Index bf16_stride(Index K) { return (K + 63) / 32 * 32; }
@@ -67,9 +88,18 @@ inline constexpr Index near_bytes = 384 * 1024;  // of narrow rows that stay in 
 /// out = plus + rows [first, count] times the panels p0 .. p1 - 1 of w; `out` is where panel p0 begins. edge: [count, width]
 inline void times_panels(const NarrowRows& x, bool far, Index first, Index count, const PackedWeight<float>& w, Index p0,
                          Index p1, const TileOut<float>& out, float* edge) {
-    for (Index p = p0; p < p1; ++p)
-        into_columns(count, w.rows() - p * width, width, out.at(0, (p - p0) * width), edge,
-                     [&](const TileOut<float>& columns) { x.times(far, first, count, w, p, columns); });
+    const auto each_panel = [&](const auto& times) {
+        for (Index p = p0; p < p1; ++p)
+            into_columns(count, w.rows() - p * width, width, out.at(0, (p - p0) * width), edge,
+                         [&](const TileOut<float>& columns) { times(p, columns); });
+    };
+    if (x.in_tiles(far)) {
+        with_tiles(count, [&](auto& tiles) {
+            each_panel([&](Index p, const TileOut<float>& columns) { x.times(tiles, far, first, count, w, p, columns); });
+        });
+        return;
+    }
+    each_panel([&](Index p, const TileOut<float>& columns) { x.times(far, first, count, w, p, columns); });
 }
 
 }  // namespace narrow_detail
