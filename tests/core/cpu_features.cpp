@@ -30,6 +30,24 @@ TEST_CASE("cpu_features: a path is chosen by what the processor has") {
     cpu.amx_int8 = true;
     CHECK(last_cpu_path(cpu) == CpuPath::amx);
     CHECK(best_cpu_path(cpu) == CpuPath::amx);  // tiles come sooner than anything, however slow vdpbf16ps is
+
+    CpuFeatures arm;
+    arm.neon = true;
+    CHECK(best_cpu_path(arm) == CpuPath::neon);
+    arm.neon_dot = true;
+    CHECK(best_cpu_path(arm) == CpuPath::neondot);
+}
+
+TEST_CASE("cpu_features: every machine supports the portable path, none a path of another architecture") {
+    for (CpuPath last : {CpuPath::portable, CpuPath::neon, CpuPath::neondot, CpuPath::avx2, CpuPath::amx})
+        CHECK(supports(last, CpuPath::portable));
+    CHECK(supports(CpuPath::amx, CpuPath::avx2));
+    CHECK_FALSE(supports(CpuPath::avx2, CpuPath::avx512));
+    CHECK_FALSE(supports(CpuPath::amx, CpuPath::neon));
+    CHECK(supports(CpuPath::neondot, CpuPath::neon));
+    CHECK_FALSE(supports(CpuPath::neon, CpuPath::neondot));
+    CHECK_FALSE(supports(CpuPath::neondot, CpuPath::avx2));
+    CHECK(supports(last_cpu_path(cpu_features()), cpu_path()));
 }
 
 TEST_CASE("cpu_features: a name picks a supported path, anything else is an error that lists what there is") {
@@ -37,9 +55,22 @@ TEST_CASE("cpu_features: a name picks a supported path, anything else is an erro
     CHECK(cpu_path_named("avx2", CpuPath::amx) == CpuPath::avx2);
     CHECK_THROWS_WITH_AS(cpu_path_named("avx512", CpuPath::avx2), "SMOLVLM_CPU=avx512: this machine has portable, avx2",
                          ValueError);
+    CHECK(cpu_path_named("neon", CpuPath::neondot) == CpuPath::neon);
+    CHECK_THROWS_WITH_AS(cpu_path_named("neon", CpuPath::avx2), "SMOLVLM_CPU=neon: this machine has portable, avx2",
+                         ValueError);
+    CHECK_THROWS_WITH_AS(cpu_path_named("avx2", CpuPath::neondot),
+                         "SMOLVLM_CPU=avx2: this machine has portable, neon, neondot", ValueError);
     CHECK_THROWS_WITH_AS(cpu_path_named("sse", CpuPath::portable), "SMOLVLM_CPU=sse: this machine has portable",
                          ValueError);
 }
+
+#if defined(__aarch64__)
+TEST_CASE("cpu_features: a 64-bit ARM processor has NEON, and its paths follow from that") {
+    CHECK(cpu_features().neon);
+    CHECK_FALSE(cpu_features().avx2);
+    CHECK(last_cpu_path(cpu_features()) >= CpuPath::neon);
+}
+#endif
 
 #if defined(__linux__) && defined(__x86_64__)
 TEST_CASE("cpu_features: what the kernel lists in /proc/cpuinfo is found, and AMX only if it lists that") {

@@ -1,10 +1,11 @@
 #pragma once
-/// What this machine's processor can do, read once from CPUID, and the instruction set that the kernels use: the best
-/// one supported, or the one that the environment variable SMOLVLM_CPU names (portable, avx2, avx512, avx512vnni,
-/// avx512bf16, amx).
+/// What this machine's processor can do, read once, and the instruction set that the kernels use: the best one supported,
+/// or the one that the environment variable SMOLVLM_CPU names (portable; x86-64: avx2, avx512, avx512vnni, avx512bf16,
+/// amx; 64-bit ARM: neon, neondot).
 ///
-/// A feature counts only when the operating system also saves its registers (XGETBV), and AMX only when the kernel
-/// grants its tile data to this process. Source: Intel SDM volume 1, chapters 13 and 14; volume 2, CPUID.
+/// x86-64: from CPUID. A feature counts only when the operating system also saves its registers (XGETBV), and AMX only
+/// when the kernel grants its tile data to this process. Source: Intel SDM volume 1, chapters 13 and 14; volume 2, CPUID.
+/// ARM: NEON is part of the architecture, what was added to it Linux says in its hwcaps. (Elsewhere: the compiler's flags.)
 
 #include <array>
 #include <cstdlib>
@@ -16,6 +17,9 @@
 #if defined(__linux__)
 #include <sys/syscall.h>
 #endif
+#endif
+#if defined(__aarch64__) && defined(__linux__)
+#include <sys/auxv.h>
 #endif
 #if defined(__unix__)
 #include <unistd.h>
@@ -34,13 +38,21 @@ struct CpuFeatures {
     bool avx_vnni = false;     // the same on 256 bits without AVX-512
     bool amx_bf16 = false;     // tile products
     bool amx_int8 = false;
+    bool neon = false;      // 64-bit ARM
+    bool neon_dot = false;  // dot products of i8 quadruples
 };
 
-/// Ordered: a machine that supports one path supports all before it.
-enum class CpuPath : std::uint8_t { portable, avx2, avx512, avx512vnni, avx512bf16, amx };
+/// Ordered: a machine that supports one path supports all before it, as far as they are of its architecture.
+enum class CpuPath : std::uint8_t { portable, neon, neondot, avx2, avx512, avx512vnni, avx512bf16, amx };
 
-inline constexpr std::array<std::string_view, 6> cpu_path_names{"portable",   "avx2",       "avx512",
-                                                                "avx512vnni", "avx512bf16", "amx"};
+inline constexpr std::array<std::string_view, 8> cpu_path_names{"portable", "neon",       "neondot",    "avx2",
+                                                                "avx512",   "avx512vnni", "avx512bf16", "amx"};
+
+/// Does a machine whose last path is `last` support `path`?
+constexpr bool supports(CpuPath last, CpuPath path) {
+    constexpr auto is_arm = [](CpuPath p) { return p == CpuPath::neon || p == CpuPath::neondot; };
+    return path == CpuPath::portable || (path <= last && is_arm(path) == is_arm(last));
+}
 
 inline void append_piece(std::string& text, CpuPath path) { text += cpu_path_names[static_cast<std::size_t>(path)]; }
 
@@ -86,6 +98,18 @@ inline CpuFeatures read_cpu_features() {
     }
     return cpu;
 }
+#elif defined(__aarch64__)
+inline CpuFeatures read_cpu_features() {
+    CpuFeatures cpu;
+    cpu.neon = true;
+#if defined(__linux__)
+    constexpr unsigned long asimddp = 1ul << 20;  // HWCAP_ASIMDDP, which old headers lack
+    cpu.neon_dot = (getauxval(AT_HWCAP) & asimddp) != 0;
+#elif defined(__ARM_FEATURE_DOTPROD)
+    cpu.neon_dot = true;
+#endif
+    return cpu;
+}
 #else
 inline CpuFeatures read_cpu_features() { return {}; }
 #endif
@@ -115,6 +139,7 @@ constexpr CpuPath last_cpu_path(const CpuFeatures& cpu) {
     if (vnni) return CpuPath::avx512vnni;
     if (cpu.avx512) return CpuPath::avx512;
     if (cpu.avx2 && cpu.f16c) return CpuPath::avx2;
+    if (cpu.neon) return cpu.neon_dot ? CpuPath::neondot : CpuPath::neon;
     return CpuPath::portable;
 }
 
@@ -128,6 +153,7 @@ constexpr CpuPath best_cpu_path(const CpuFeatures& cpu) {
 inline CpuPath cpu_path_named(std::string_view name, CpuPath last) {
     std::string available;
     for (std::size_t i = 0; i <= static_cast<std::size_t>(last); ++i) {
+        if (!supports(last, static_cast<CpuPath>(i))) continue;
         if (cpu_path_names[i] == name) return static_cast<CpuPath>(i);
         available += (i ? ", " : "") + std::string(cpu_path_names[i]);
     }

@@ -72,7 +72,7 @@ struct StepVjp {
     template <int Bytes>
     SMOLVLM_INLINE static void product(Index rows, const T* x, Index ldx, const T* z, Index ldz, Index K, Index width,
                                        TileOut<T> y) {
-        constexpr int L = lanes<T, Bytes>, R = 6, C = Bytes == 64 ? 4 : 2;
+        constexpr int L = lanes<T, Bytes>, R = 6, C = has_32_registers(Bytes) ? 4 : 2;
         Index column = 0;
         for (; column + C * L <= width; column += C * L)
             tiles<L, R, C>(rows, x, ldx, z + column, ldz, K, C * L, y.at(0, column));

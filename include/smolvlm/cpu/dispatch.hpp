@@ -20,6 +20,9 @@ namespace smolvlm::cpu {
 template <class T, int Bytes>
 constexpr int lanes = Bytes / static_cast<int>(sizeof(T));
 
+/// Are there 32 vector registers of so many bytes? (Else there are 16.)
+constexpr bool has_32_registers(int bytes) { return bytes == 64 || detail::has_neon; }
+
 namespace detail {
 
 #if defined(__x86_64__)
@@ -32,6 +35,7 @@ template <class Kernel, class... Args>
     Kernel::template run<32>(args...);
 }
 #endif
+/// What the compiler takes for granted: SSE2, NEON.
 template <class Kernel, class... Args>
 void run_portable(Args... args) {
     Kernel::template run<16>(args...);

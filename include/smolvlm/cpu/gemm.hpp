@@ -6,8 +6,8 @@
 ///     a: R x k            [ . . . . . . . . ]                                   C fused multiply-adds
 ///     [ . . . . ]    ->   [ R x C accumulators ]
 ///
-/// 24 accumulators with AVX-512 (8 x 3, 6 x 4) and 12 with AVX2 (6 x 2) leave room for b and the broadcast and hide the
-/// latency of the multiply-add. Rows of a are read where they are; row k of b starts at b + k * ldb.
+/// 24 accumulators with AVX-512 and NEON (8 x 3, 6 x 4) and 12 with AVX2 (6 x 2) leave room for b and the broadcast and hide
+/// the latency of the multiply-add. Rows of a are read where they are; row k of b starts at b + k * ldb.
 
 #include <algorithm>
 
@@ -125,12 +125,13 @@ SMOLVLM_INLINE void tiles(Index rows, const T* a, Index lda, const T* b, Index l
                                          at_chain(out, k0).at(i, j), ahead);
 }
 
-/// How many registers of columns go with R rows: a divisor of `registers` that keeps the sums in the register file.
+/// How many registers of columns go with R rows: a divisor of `registers` that keeps the sums in the register file. (On ARM
+/// with b and a number of a beside them: no operand is in memory.)
 constexpr int tile_columns(int rows, int registers, int bytes) {
-    const int accumulators = bytes == 64 ? 24 : 12;
+    const int accumulators = has_32_registers(bytes) ? 24 : 12;
     int best = 1;
     for (int c = 1; c <= registers; ++c)
-        if (registers % c == 0 && c * rows <= accumulators) best = c;
+        if (registers % c == 0 && c * rows <= accumulators && (!detail::has_neon || c * (rows + 1) < 32)) best = c;
     return best;
 }
 

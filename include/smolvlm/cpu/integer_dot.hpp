@@ -6,7 +6,8 @@
 /// Exact in every form: one instruction where the processor has it (vpdpbusd), else products of bytes to 16-bit numbers
 /// (vpmaddubsw), else products of 16-bit halves (vpmaddwd), else plain vector arithmetic. The instructions are written in
 /// assembler because GCC 12 keeps no accumulator of the intrinsic in a register when all start from the same constant;
-/// Clang takes no 64-byte operand in a function whose target it learns of only by inlining, and gets the plain form.
+/// Clang takes no 64-byte operand in a function whose target it learns of only by inlining, and gets the plain form. ARM's
+/// one instruction (sdot) wants both operands signed; without it there are products of 16-bit numbers, summed in pairs.
 ///
 /// Dots::centred: weights of 8 bits count as w - 128, so that sums need no correction for it. Weights 0..15 are Nibbles,
 /// and those of one block (eight groups) may have sums of their own, which then join the others.
@@ -147,6 +148,92 @@ struct VnniDots {
 };
 #endif
 
+#if defined(__aarch64__)
+/// NEON. Products with w = u - 128 of two bytes fit into 16 bits, 128 * 127 * 2; with weights below 16 a block's eight do.
+struct NeonDots {
+    static constexpr int bytes = 16, L = 4;
+    static constexpr bool one_instruction = false, centred = true;
+    using Ints = detail::Raw<std::int32_t, L>;
+    using Shorts = detail::Raw<std::int16_t, 2 * L>;
+    struct Operand {
+        Shorts even, odd;
+    };
+    using Activations = Operand;
+    using Nibbles = Operand;
+    using NibbleSums = Shorts;
+
+    SMOLVLM_INLINE static void weights(const detail::Raw<std::uint32_t, L>& u, Operand& out) {
+        detail::reinterpret(u ^ 0x80808080u, out.odd);
+        split(out);
+    }
+    SMOLVLM_INLINE static void nibbles(const detail::Raw<std::uint32_t, L>& u, Nibbles& out) {
+        detail::reinterpret(u, out.odd);
+        split(out);
+    }
+    SMOLVLM_INLINE static void activations(const std::int8_t* x, Operand& out) {
+        Ints all;
+        detail::broadcast(x, all);
+        detail::reinterpret(all, out.odd);
+        split(out);
+    }
+    SMOLVLM_INLINE static void add(Ints& sums, const Operand& w, const Operand& x) {
+        join(sums, w.even * x.even + w.odd * x.odd);
+    }
+    SMOLVLM_INLINE static void add(NibbleSums& sums, const Nibbles& w, const Activations& x) {
+        sums += w.even * x.even;
+        sums += w.odd * x.odd;
+    }
+    SMOLVLM_INLINE static void join(Ints& sums, const Shorts& pairs) {
+        Ints y = sums;  // as in VnniDots
+        asm("sadalp %0.4s, %1.8h" : "+w"(y) : "w"(pairs));
+        sums = y;
+    }
+
+private:
+    SMOLVLM_INLINE static void split(Operand& bytes_in_odd) {
+        bytes_in_odd.even = (bytes_in_odd.odd << 8) >> 8;
+        bytes_in_odd.odd = bytes_in_odd.odd >> 8;
+    }
+};
+
+/// An instruction that the assembler may not know is written as its number, made of the numbers of its registers: symbols,
+/// as compilers put names. (An assembler knows what the flags of the compilation name; a target attribute would be refused
+/// beside flags that name more than it does.)
+#define SMOLVLM_REGISTER_NUMBERS                                                                        \
+    ".ifndef .Lsmolvlm_v0\n\t"                                                                          \
+    ".irp n, 0,1,2,3,4,5,6,7,8,9,10,11,12,13,14,15,16,17,18,19,20,21,22,23,24,25,26,27,28,29,30,31\n\t" \
+    ".equ .Lsmolvlm_v\\n, \\n\n\t"                                                                      \
+    ".endr\n\t"                                                                                         \
+    ".endif\n\t"
+
+/// NEON with dot products. Activations are one element of a register, from which the instruction takes them.
+struct NeonOneDots {
+    static constexpr int bytes = 16, L = 4;
+    static constexpr bool one_instruction = true, centred = true;
+    using Ints = detail::Raw<std::int32_t, L>;
+    using Operand = Ints;
+    using Activations = std::int32_t;
+    using Nibbles = Ints;
+    using NibbleSums = Ints;
+
+    SMOLVLM_INLINE static void weights(const detail::Raw<std::uint32_t, L>& u, Operand& out) {
+        detail::reinterpret(u ^ 0x80808080u, out);
+    }
+    SMOLVLM_INLINE static void nibbles(const detail::Raw<std::uint32_t, L>& u, Nibbles& out) {
+        detail::reinterpret(u, out);
+    }
+    SMOLVLM_INLINE static void activations(const std::int8_t* x, Activations& out) { std::memcpy(&out, x, sizeof out); }
+    SMOLVLM_INLINE static void add(Ints& sums, const Operand& w, const Activations& x) {
+        Ints y = sums;
+        asm(SMOLVLM_REGISTER_NUMBERS  // sdot y.4s, w.16b, x.4b[0]
+            ".inst 0x4f80e000 | .Lsmolvlm_%0 | .Lsmolvlm_%1 << 5 | .Lsmolvlm_%2 << 16"
+            : "+w"(y)
+            : "w"(w), "w"(x));
+        sums = y;
+    }
+};
+#endif
+
 #if defined(__clang__) || !defined(__x86_64__)
 using Avx2Dots = WordDots<32>;
 #else
@@ -154,7 +241,10 @@ using Avx2Dots = ByteDots;
 #endif
 
 /// Does that path take weights of 8 bits as u - 128?
-constexpr bool centres_weights(CpuPath path) { return path == CpuPath::avx2 && Avx2Dots::centred; }
+constexpr bool centres_weights(CpuPath path) {
+    if (detail::has_neon) return path != CpuPath::portable;
+    return path == CpuPath::avx2 && Avx2Dots::centred;
+}
 
 namespace detail {
 template <class Kernel, class Dots>
@@ -176,6 +266,9 @@ void dispatch_integers([[maybe_unused]] CpuPath path, Args... args) {
 #endif
     if (path >= CpuPath::avx512) return detail::run_avx512<detail::WithDots<Kernel, WordDots<64>>>(args...);
     if (path == CpuPath::avx2) return detail::run_avx2<detail::WithDots<Kernel, Avx2Dots>>(args...);
+#elif defined(__aarch64__)
+    if (path == CpuPath::neondot) return detail::run_portable<detail::WithDots<Kernel, NeonOneDots>>(args...);
+    if (path == CpuPath::neon) return detail::run_portable<detail::WithDots<Kernel, NeonDots>>(args...);
 #endif
     detail::run_portable<detail::WithDots<Kernel, WordDots<16>>>(args...);
 }

@@ -170,15 +170,17 @@ SMOLVLM_INLINE void tile(const IntegerRows& x, const std::byte* panel, const Int
 template <class Dots, bool far>
 constexpr int tile_columns() {
     constexpr int line = static_cast<int>(IntegerLayout::width) / Dots::L;
-    return far && Dots::bytes >= 32 ? line : Dots::bytes == 64 ? 3 : 2;
+    if (far && Dots::bytes < 32 && has_32_registers(Dots::bytes)) return line / 2;
+    return far && Dots::bytes >= 32 ? line : has_32_registers(Dots::bytes) ? 3 : 2;
 }
 /// Rows: sums, floats beside them where there are blocks, and operands share the registers.
 template <class Dots, IntegerFormat format, bool far>
 constexpr int tile_rows() {
-    if (far && Dots::bytes == 32) return 1;
-    if (format == IntegerFormat::int8) return Dots::one_instruction ? 8 : Dots::bytes == 64 ? 6 : 3;
-    if (Dots::centred) return 3;  // floats are out of registers while a block is summed
-    return Dots::one_instruction ? 4 : Dots::bytes == 64 ? 3 : 1;
+    constexpr bool many = has_32_registers(Dots::bytes);
+    if (far && (Dots::bytes == 32 || detail::has_neon)) return 1;
+    if (format == IntegerFormat::int8) return Dots::one_instruction ? 8 : many ? 6 : 3;
+    if (Dots::one_instruction) return 4;
+    return Dots::centred || many ? 3 : 1;  // (of AVX2: floats are out of registers while a block is summed)
 }
 
 /// x [rows, K] times one panel: y [rows, 48] = plus + x w^T.

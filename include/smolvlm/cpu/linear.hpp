@@ -50,7 +50,7 @@ struct ManyRows {
     template <int Bytes>
     SMOLVLM_INLINE static void run(Index rows, const T* x, Index ldx, const T* panel, Index K, TileOut<T> out,
                                    Ahead ahead) {
-        constexpr int L = lanes<T, Bytes>, R = Bytes == 64 ? 8 : 6;
+        constexpr int L = lanes<T, Bytes>, R = has_32_registers(Bytes) ? 8 : 6;
         constexpr int C = tile_columns(R, static_cast<int>(panel_width<T>) / L, Bytes);
         tiles<L, R, C>(rows, x, ldx, panel, panel_width<T>, K, panel_width<T>, out, &ahead);
     }

@@ -31,6 +31,11 @@ inline constexpr bool has_assembler = true;
 #else
 inline constexpr bool has_assembler = false;
 #endif
+#if defined(__aarch64__)
+inline constexpr bool has_neon = true;
+#else
+inline constexpr bool has_neon = false;
+#endif
 
 /// The same bits as another type of equal size.
 template <class To, class From>
@@ -178,6 +183,17 @@ SMOLVLM_INLINE Vec<T, L> load_as(const W* p) {
         Vec<float, L> x;
 #if defined(__x86_64__)
         asm("vcvtph2ps %1, %0" : "=v"(x.v) : "m"(*reinterpret_cast<const char(*)[std::size_t{2 * L}]>(p)));
+#endif
+        return x;
+    } else if constexpr (detail::has_neon && L == 4) {
+        Vec<float, L> x;
+#if defined(__aarch64__)
+        Raw<std::uint16_t, L> bits;
+        std::memcpy(&bits, p, sizeof bits);
+        if constexpr (std::is_same_v<W, bfloat16>)
+            asm("shll %0.4s, %1.4h, #16" : "=w"(x.v) : "w"(bits));
+        else
+            asm("fcvtl %0.4s, %1.4h" : "=w"(x.v) : "w"(bits));
 #endif
         return x;
     } else {

@@ -5,6 +5,7 @@
 ///
 /// The bytes equal those of transformers' Pillow-backed processor given the same picture. See tiles.hpp for the plan.
 
+#include <cstring>
 #include <string>
 #include <vector>
 

@@ -22,7 +22,7 @@
 
 namespace smolvlm::detail {
 
-/// VNNI multiplies; VBMI gathers bytes from all over a register.
+/// Can this machine run it? VNNI multiplies; VBMI gathers bytes from all over a register.
 inline bool has_resize_vnni() { return cpu_path() >= CpuPath::avx512vnni && cpu_features().avx512_vbmi; }
 
 /// For intrinsics with "maskz" in their names: those without it start from an undefined register, which GCC 12 warns of
@@ -223,5 +223,10 @@ inline std::optional<Image> resize_vnni(const Image& image, const ResampleWeight
     return y;
 }
 
+}  // namespace smolvlm::detail
+#else
+
+namespace smolvlm::detail {
+inline bool has_resize_vnni() { return false; }
 }  // namespace smolvlm::detail
 #endif
