@@ -1,8 +1,8 @@
 #!/bin/sh
 # Builds and runs all tests: sh tests/run.sh [--long]
-#     --long   also the sweeps that take minutes each, and clang++ as second compiler of the header tests
+#     --long   also the sweeps that take minutes each, clang++ as second compiler of the header tests, and tests/arm.sh
 # Installs what is missing with apt-get where that is possible. Build folders: build/ (Release) and build-asan/. The last
-# lines are ctest's summary of the Release build; the exit code is 0 only if that and the sanitizer run both passed.
+# lines are ctest's summary of the Release build; the exit code is 0 only if that, the sanitizer run and that for ARM passed.
 set -eu
 cd "$(dirname "$0")/.."
 
@@ -41,13 +41,21 @@ if [ -n "$sanitized" ]; then
         -R "^($(echo $sanitized | tr ' ' '|'))\$" || sanitizers=FAILED
 fi
 
+arm=passed
+[ $long = OFF ] || sh tests/arm.sh || arm=FAILED
+
 cmake -S . -B build -DCMAKE_BUILD_TYPE=Release -DSMOLVLM_BUILD_TESTS=ON -DSMOLVLM_BUILD_BENCH=OFF -DSMOLVLM_BUILD_EXAMPLES=ON -DSMOLVLM_LONG_TESTS=$long
 cmake --build build -j "$jobs"
 echo "address and undefined-behaviour sanitizers ($(echo $sanitized | wc -w) folders): $sanitizers"
+[ $long = OFF ] || echo "64-bit ARM, emulated: $arm"
 status=0
 ctest --test-dir build -j "$jobs" --output-on-failure --no-tests=error --output-log build/ctest.log || status=$?
 [ $sanitizers = passed ] || {
     echo "the sanitizer run FAILED, see above"
+    exit 1
+}
+[ $arm = passed ] || {
+    echo "the run for ARM FAILED, see above"
     exit 1
 }
 exit $status

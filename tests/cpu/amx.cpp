@@ -13,27 +13,27 @@ using cpu::PlainTiles, cpu::TileConfig;
 template <class Tiles>
 std::vector<float> in_tiles(Tiles& tiles, CpuPath path, const HostTensor<float>& x, const cpu::PackedWeight<float>& w,
                             const float* bias) {
-    const Index N = x.dim(0), width = cpu::IntegerLayout::width, M = w.panels() * width;
-    const cpu::IntegerLayout at = w.integers();
-    std::vector<std::byte> memory(cpu::NarrowRows::bytes(w, N), std::byte{0x7f});  // what nobody writes is no zero
+    const Index N = x.dim(0), width = IntegerLayout::width, M = w.panels() * width;
+    const IntegerLayout at = w.integers();
+    std::vector<std::byte> memory(cpu::NarrowRows::bytes(w, N), std::byte{0xff});  // what nobody writes is no number
     const CpuPath uncentred = path == CpuPath::avx2 ? CpuPath::portable : path;  // the offset of weights is in the sums
     const cpu::NarrowRows rows(w, memory.data(), N, uncentred);
     rows.put(x.data(), x.dim(1), 0, N);
     std::vector<float> y(static_cast<std::size_t>(N * M));
     const cpu::TilesInUse in_use(tiles, TileConfig::of_height(cpu::amx_detail::tile_height(N)));
     for (Index p = 0; p < w.panels(); ++p) {
-        // A copy, so that a read behind a panel is one behind an allocation, and what is there never passes for zeros.
-        std::vector<std::byte> panel(static_cast<std::size_t>(at.panel_bytes()) + 4096, std::byte{0x7f});
+        // A copy, so that a read behind a panel is one behind an allocation, and what is there is no number.
+        std::vector<std::byte> panel(static_cast<std::size_t>(at.panel_bytes()) + 4096, std::byte{0xff});
         std::copy_n(w.integer_panel(p), at.panel_bytes(), panel.data());
         const cpu::TileOut<float> out{bias ? bias + p * width : nullptr, 0, y.data() + p * width, M};
         const std::byte* const bytes = panel.data();
         const bool far = p % 2 == 1;
         if (at.is_bf16())
-            cpu::dispatch<cpu::amx_detail::Panel<Tiles, cpu::IntegerFormat::bf16>>(path, &tiles, N, rows.tile_rows(0), bytes,
-                                                                                   at, out, far, cpu::Ahead{});
+            cpu::dispatch<cpu::amx_detail::Panel<Tiles, IntegerFormat::bf16>>(path, &tiles, N, rows.tile_rows(0), bytes, at,
+                                                                              out, far, cpu::Ahead{});
         else
-            cpu::dispatch<cpu::amx_detail::Panel<Tiles, cpu::IntegerFormat::int8>>(path, &tiles, N, rows.tile_rows(0), bytes,
-                                                                                   at, out, far, cpu::Ahead{});
+            cpu::dispatch<cpu::amx_detail::Panel<Tiles, IntegerFormat::int8>>(path, &tiles, N, rows.tile_rows(0), bytes, at,
+                                                                              out, far, cpu::Ahead{});
     }
     return y;
 }

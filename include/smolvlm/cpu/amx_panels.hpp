@@ -1,5 +1,5 @@
 #pragma once
-/// Narrow rows times a panel (integer_panels.hpp) in tiles of AMX (amx_tiles.hpp):
+/// Narrow rows times a panel (core/integer_layout.hpp) in tiles of AMX (amx_tiles.hpp):
 ///
 ///     int8     y [n, 48] = s_x s_w (start + sum_k w_k x_k) + plus          start: what the offset of w adds
 ///     bf16     y [n, 48] = sum_k w_k x_k + plus

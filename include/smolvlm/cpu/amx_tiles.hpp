@@ -7,7 +7,7 @@
 ///     tdpbf16ps     16 pairs of k, bf16           a pair of k of 16 columns, bf16                 32     C: float
 ///     tdpbsud       16 fours of k, signed bytes   four k of 16 columns, unsigned bytes            64     C: int32
 ///
-/// So narrow rows of activations are A as they lie in memory, and 16 lines of a panel (integer_panels.hpp) are B.
+/// So narrow rows of activations are A as they lie in memory, and 16 lines of a panel (core/integer_layout.hpp) are B.
 /// Rows and bytes of a row in use are given to a thread once, by ldtilecfg; what is beyond reads as zero.
 /// Source: Intel SDM volume 1, chapter 18; volume 2, LDTILECFG, TILELOADD, TDPBF16PS, TDPBSUD.
 ///
