@@ -12,6 +12,7 @@ with transformers in float32 (cosine at least 0.999; int8: 0.99, printed). With 
 and as one batch (of a static shape too). Prints one JSON object of medians.
 """
 import argparse
+import contextlib
 import json
 import os
 import statistics
@@ -87,8 +88,9 @@ def vision_part(vision, tiles, precision):
     if precision == "int8":
         import nncf
 
-        converted = nncf.quantize(converted, nncf.Dataset([t.numpy() for t in tiles]), subset_size=len(tiles),
-                                  model_type=nncf.ModelType.TRANSFORMER)
+        with contextlib.redirect_stdout(sys.stderr):  # its progress
+            converted = nncf.quantize(converted, nncf.Dataset([t.numpy() for t in tiles]), subset_size=len(tiles),
+                                      model_type=nncf.ModelType.TRANSFORMER)
     return converted
 
 
@@ -97,7 +99,8 @@ def compressed(converted, precision):
     if precision == "int8":
         import nncf
 
-        converted = nncf.compress_weights(converted, mode=nncf.CompressWeightsMode.INT8_ASYM)
+        with contextlib.redirect_stdout(sys.stderr):
+            converted = nncf.compress_weights(converted, mode=nncf.CompressWeightsMode.INT8_ASYM)
     return converted
 
 
