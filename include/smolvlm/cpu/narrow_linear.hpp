@@ -1,6 +1,6 @@
 #pragma once
 /// y = x W^T + b where both are narrow: rows of signed bytes meet panels of small integers, rows of bf16 panels of bf16
-/// pairs (cpu/integer_panels.hpp has the panels and says what the numbers stand for).
+/// pairs (core/integer_layout.hpp has the panels and says what the numbers stand for).
 ///
 ///     int8            y = s_x s_w sum_k w_k x_k + b                            one sum over all k
 ///     Q8_0, Q4_0      y = sum over blocks of 32 k: s_x d sum_k w_k x_k + b     integer sums within, float sums between
