@@ -1,5 +1,5 @@
 #pragma once
-/// Rows of bf16 times a panel of bf16 pairs (integer_panels.hpp), sums in float: the piece that products of bf16 are made
+/// Rows of bf16 times a panel of bf16 pairs (core/integer_layout.hpp), sums in float: the piece that products of bf16 are made
 /// of. For processors with an instruction for it: vdpbf16ps, two products a lane, the one of the higher half added first,
 /// each sum rounded to the nearest float, subnormal numbers taken as zero (Intel SDM volume 2). Panels and tiles are
 /// those of integer_tiles.hpp. The plain form takes the same steps, zeros apart, on any path: with it all but the

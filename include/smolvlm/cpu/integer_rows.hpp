@@ -20,7 +20,7 @@ struct IntegerRows {
     std::int8_t* q;       // [rows, stride], zeros behind the K-th up to a multiple of 64
     Index stride;         // a multiple of 64
     float* scale;         // [rows, blocks]
-    std::int32_t* start;  // [rows, blocks]: -offset * sum of the q, where sums begin (integer_panels.hpp says why)
+    std::int32_t* start;  // [rows, blocks]: -offset * sum of the q, where sums begin (core/integer_layout.hpp)
     Index blocks;         // scales of a row
 
     IntegerRows at(Index row) const {
@@ -37,7 +37,7 @@ struct IntegerRows {
     }
 };
 
-/// rows of x [rows, K], ldx numbers apart, into `to`, in blocks of `block` numbers; `offset` as in integer_panels.hpp.
+/// rows of x [rows, K], ldx numbers apart, into `to`, in blocks of `block` numbers; `offset` as in core/integer_layout.hpp.
 struct QuantizeRows {
     template <int Bytes>
     SMOLVLM_INLINE static void run(const float* x, Index ldx, Index rows, Index K, Index block, int offset,

@@ -1,5 +1,5 @@
 #pragma once
-/// Rows of signed bytes (integer_rows.hpp) times a panel of small integers (integer_panels.hpp), the piece that integer
+/// Rows of signed bytes (integer_rows.hpp) times a panel of small integers (core/integer_layout.hpp), the piece that integer
 /// matrix products are made of. The sums of integers are exact; what differs from the definition of a product is the
 /// rounding of x, and of W where it was made of floats.
 ///
