@@ -196,17 +196,9 @@ private:
     }
 };
 
-/// An instruction that the assembler may not know is written as its number, made of the numbers of its registers: symbols,
-/// as compilers put names. (An assembler knows what the flags of the compilation name; a target attribute would be refused
-/// beside flags that name more than it does.)
-#define SMOLVLM_REGISTER_NUMBERS                                                                        \
-    ".ifndef .Lsmolvlm_v0\n\t"                                                                          \
-    ".irp n, 0,1,2,3,4,5,6,7,8,9,10,11,12,13,14,15,16,17,18,19,20,21,22,23,24,25,26,27,28,29,30,31\n\t" \
-    ".equ .Lsmolvlm_v\\n, \\n\n\t"                                                                      \
-    ".endr\n\t"                                                                                         \
-    ".endif\n\t"
-
-/// NEON with dot products. Activations are one element of a register, from which the instruction takes them.
+/// NEON with dot products. Activations are one element of a register, from which the instruction takes them. It is written
+/// as its number, made of the numbers of its registers (symbols, as compilers put names), since an assembler knows only what
+/// the flags of the compilation name, and a target attribute would be refused beside flags that name more than it does.
 struct NeonOneDots {
     static constexpr int bytes = 16, L = 4;
     static constexpr bool one_instruction = true, centred = true;
@@ -225,7 +217,11 @@ struct NeonOneDots {
     SMOLVLM_INLINE static void activations(const std::int8_t* x, Activations& out) { std::memcpy(&out, x, sizeof out); }
     SMOLVLM_INLINE static void add(Ints& sums, const Operand& w, const Activations& x) {
         Ints y = sums;
-        asm(SMOLVLM_REGISTER_NUMBERS  // sdot y.4s, w.16b, x.4b[0]
+        asm(".ifndef .Lsmolvlm_v0\n\t"
+            ".irp n, 0,1,2,3,4,5,6,7,8,9,10,11,12,13,14,15,16,17,18,19,20,21,22,23,24,25,26,27,28,29,30,31\n\t"
+            ".equ .Lsmolvlm_v\\n, \\n\n\t"
+            ".endr\n\t"
+            ".endif\n\t"  // sdot y.4s, w.16b, x.4b[0]
             ".inst 0x4f80e000 | .Lsmolvlm_%0 | .Lsmolvlm_%1 << 5 | .Lsmolvlm_%2 << 16"
             : "+w"(y)
             : "w"(w), "w"(x));
