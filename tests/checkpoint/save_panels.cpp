@@ -114,7 +114,7 @@ TEST_CASE("panels: backends that multiply none take them as rows, and exact arit
         const Checkpoint ours = open_checkpoint(panels.path);
         Ref<float> ref;
         Cpu<double> wide(1);
-        Cpu<float> exact(1), packed(1, precision_of(format));
+        Cpu<float> exact(1), packed(1, CpuPath::avx512bf16, precision_of(format));  // which nothing is multiplied with
         const auto a = load_model(ref, ours.config, *ours.weights);
         const auto b = load_model(wide, ours.config, *ours.weights);
         const auto c = load_model(exact, ours.config, *ours.weights);

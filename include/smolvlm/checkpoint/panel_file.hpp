@@ -25,6 +25,7 @@
 
 namespace smolvlm {
 
+/// Of those that files hold.
 inline constexpr std::array<std::string_view, 5> integer_format_names{"none", "int8", "q8_0", "q4_0", "bf16"};
 
 inline void append_piece(std::string& text, IntegerFormat format) {

@@ -7,14 +7,16 @@
 ///
 ///     int8     K/4 lines, then 48 float scales                                              w = s (u - 128)
 ///     bf16     K/2 lines, a group being two bf16 numbers (no integers, but the same order)  w as it is
+///     int16    K/2 lines, a group being two signed words, then 48 float scales              w = s q
 ///     Q8_0     64 k at a time: 8 lines, 8 lines, 48 half scales, 48 half scales             w = d (u - 128)
 ///     Q4_0     64 k at a time: 4 lines, 4 lines, 48 half scales, 48 half scales             w = d (u - 8)
 ///              byte j of a block: k = j in its low half, k = j + 16 in its high half
 ///
-/// Integers are kept unsigned, as the dot products want them. What the offset adds depends on the activations alone,
+/// Bytes and nibbles are kept unsigned, as their dot products want them. What the offset adds depends on the activations alone,
 ///     sum_k (u_k - offset) x_k  =  -offset sum_k x_k  +  sum_k u_k x_k
 /// and is where sums begin. Q8_0 and Q4_0 hold exactly what the file holds; int8 is made here from floats, a scale a
-/// row: s = max |w| / 127. Rows beyond the last have scale zero, columns beyond the K-th the integer zero.
+/// row: s = max |w| / 127, and int16 from bf16: s = max |w| / 8191. Rows beyond the last have scale zero, columns beyond the
+/// K-th the integer zero.
 
 #include <algorithm>
 
@@ -22,7 +24,7 @@
 
 namespace smolvlm {
 
-enum class IntegerFormat : std::uint8_t { none, int8, q8_0, q4_0, bf16 };
+enum class IntegerFormat : std::uint8_t { none, int8, q8_0, q4_0, bf16, int16 };
 
 /// Where things are in a panel of that format and K columns.
 struct IntegerLayout {
@@ -33,6 +35,8 @@ struct IntegerLayout {
 
     bool has_blocks() const { return format == IntegerFormat::q8_0 || format == IntegerFormat::q4_0; }
     bool is_bf16() const { return format == IntegerFormat::bf16; }
+    bool is_int16() const { return format == IntegerFormat::int16; }
+    bool in_pairs() const { return is_bf16() || is_int16(); }
     int offset() const { return format == IntegerFormat::q4_0 ? 8 : 128; }
     Index block() const { return has_blocks() ? 32 : std::max<Index>(K, 1); }  // k that share a scale
     Index blocks() const { return (K + block() - 1) / block(); }
@@ -40,7 +44,8 @@ struct IntegerLayout {
         switch (format) {
             case IntegerFormat::q8_0: return 8;
             case IntegerFormat::q4_0: return 4;
-            case IntegerFormat::bf16: return (K + 1) / 2;
+            case IntegerFormat::bf16:
+            case IntegerFormat::int16: return (K + 1) / 2;
             default: return (K + 3) / 4;
         }
     }
@@ -57,8 +62,11 @@ struct IntegerLayout {
 
 /// w[c, k] of a panel.
 inline float integer_value(const IntegerLayout& at, const std::byte* panel, Index c, Index k) {
-    if (at.is_bf16())
-        return detail::load<bfloat16>(panel + k / 2 * at.line + c * 4 + k % 2 * 2);
+    if (at.in_pairs()) {
+        const std::byte* const number = panel + k / 2 * at.line + c * 4 + k % 2 * 2;
+        if (at.is_bf16()) return detail::load<bfloat16>(number);
+        return detail::load<float>(panel + at.scales_at(0) + c * 4) * static_cast<float>(detail::load<std::int16_t>(number));
+    }
     const Index b = k / at.block(), j = k % at.block();
     const bool nibbles = at.format == IntegerFormat::q4_0;
     const Index place = nibbles ? j % 16 : j;

@@ -18,7 +18,7 @@ struct PanelWeight {
     Index panels() const { return (M() + IntegerLayout::width - 1) / IntegerLayout::width; }
     Index bytes() const { return panels() * layout().panel_bytes(); }
 
-    /// The same bytes as rows: those of a file for Q8_0, Q4_0 and bf16; int8 becomes F32, with exactly its values.
+    /// The same bytes as rows: those of a file for Q8_0, Q4_0 and bf16; int8 and int16 become F32, with exactly their values.
     HostWeight rows(int threads = 1) const;
 };
 

@@ -13,6 +13,7 @@
 
 #include <smolvlm/cpu/attention_block.hpp>
 #include <smolvlm/cpu/word_dot.hpp>
+#include <smolvlm/cpu/word_rows.hpp>
 
 namespace smolvlm::cpu {
 
@@ -24,63 +25,6 @@ inline constexpr Index weight_stride = key_block + 32;  // words; not a power of
 
 /// The largest |a| of which K products fit into 32 bits.
 inline float most_word(Index K) { return std::min(32767.0f, std::floor(std::sqrt(most_product / static_cast<float>(K)) - 0.5f)); }
-
-/// Scale of numbers of which `most` is the largest magnitude, and its inverse; poison: NaN where one is none.
-struct WordScale {
-    float scale, factor;
-    WordScale(float largest_magnitude, float limit, float poison) {
-        const float inverse = limit / largest_magnitude;
-        factor = inverse <= 3e38f ? inverse : 0.0f;  // nothing but zeros, or nearly
-        scale = factor > 0 ? largest_magnitude / limit + poison : poison;
-    }
-};
-
-template <int L>
-SMOLVLM_INLINE Vec<std::int32_t, L> rounded_words(const Vec<float, L>& x) {
-    Vec<std::int32_t, L> bits;
-    detail::reinterpret((x + 0x1.8p23f).v, bits.v);  // the sum is rounded to an integer, in its low bits
-    return bits;
-}
-
-/// The lower word of each of L 32-bit numbers.
-template <int L, std::size_t... Lane>
-SMOLVLM_INLINE void store_words(const Vec<std::int32_t, L>& x, std::int16_t* to, std::index_sequence<Lane...>) {
-    if constexpr (detail::has_assembler && L == 16) {
-#if defined(__x86_64__)
-        asm("vpmovdw %1, %0" : "=m"(*reinterpret_cast<char(*)[32]>(to)) : "v"(x.v));
-#endif
-    } else {
-        detail::Raw<std::int16_t, 2 * L> all;
-        detail::reinterpret(x.v, all);
-        const auto low = __builtin_shufflevector(all, all, 2 * Lane...);
-        std::memcpy(to, &low, sizeof low);
-    }
-}
-template <int L>
-SMOLVLM_INLINE void store_words(const Vec<std::int32_t, L>& x, std::int16_t* to) {
-    store_words<L>(x, to, std::make_index_sequence<std::size_t{L}>());
-}
-
-/// rows [count, width] of floats, width whole registers, to words `stride` apart; scales[r] as above, times `times`.
-struct RoundWords {
-    template <int Bytes>
-    SMOLVLM_INLINE static void run(const float* rows, Index count, Index width, float limit, float times, std::int16_t* to,
-                                   Index stride, float* scales) {
-        constexpr int L = lanes<float, Bytes>;
-        using V = Vec<float, L>;
-        for (Index r = 0; r < count; ++r, rows += width, to += stride) {
-            V most = V::zero(), poison = V::zero();
-            for (Index d = 0; d < width; d += L) {
-                const V x = V::load(rows + d);
-                most = max(max(x, V::zero() - x), most);
-                poison.add_product(0.0f, x);
-            }
-            const WordScale s(largest(most), limit, sum(poison));
-            for (Index d = 0; d < width; d += L) store_words<L>(rounded_words(V::load(rows + d) * s.factor), to + d);
-            scales[r] = s.scale * times;
-        }
-    }
-};
 
 /// values [unit_keys, width] to pairs of rows [unit_keys / 2, width, 2] and the scales of the columns.
 struct RoundValues {

@@ -54,7 +54,7 @@ public:
     Weight make_weight(const PanelWeight& w, bool in_place) {
         return Weight(w, threads_, precision_, path_, in_place ? nullptr : &arena_);
     }
-    Weight make_table(const HostWeight& w, std::optional<DType> held) { return Weight::table(w, precision_, held); }
+    Weight make_table(const HostWeight& w, std::optional<DType> held) { return Weight::table(w, precision_, path_, held); }
     Tensor zeros(const Shape& shape) {
         Tensor y = make(shape);
         parallel_for(threads_, y.numel(), Index(1) << 16,

@@ -3,17 +3,27 @@
 
 #include <smolvlm/core/integer_layout.hpp>
 #include <smolvlm/cpu/turn.hpp>
+#include <smolvlm/cpu/word_dot.hpp>
+#include <smolvlm/cpu/word_rows.hpp>
 
 namespace smolvlm::cpu {
 
-/// The format in which a weight of that type is multiplied, none: as floats. `floats`: floating ones as int8;
-/// `bf16_products`: there are such.
-constexpr IntegerFormat integer_format(DType dtype, bool floats, bool bf16_products) {
+/// What bf16 weights are multiplied as: themselves where the processor has such products, words (word_tiles.hpp) where those
+/// are twice as fast as floats; none: floats.
+constexpr IntegerFormat format_of_bf16(CpuPath path) {
+    if (path >= CpuPath::avx512bf16) return IntegerFormat::bf16;
+    return has_fast_words(path) ? IntegerFormat::int16 : IntegerFormat::none;
+}
+
+/// The format in which a weight of that type is multiplied, none: as floats. `floats`: floating ones as int8.
+constexpr IntegerFormat integer_format(DType dtype, bool floats, CpuPath path) {
     if (dtype == DType::q8_0) return IntegerFormat::q8_0;
     if (dtype == DType::q4_0) return IntegerFormat::q4_0;
     if (floats && is_floating(dtype)) return IntegerFormat::int8;
-    return dtype == DType::bf16 && bf16_products ? IntegerFormat::bf16 : IntegerFormat::none;
+    return dtype == DType::bf16 ? format_of_bf16(path) : IntegerFormat::none;
 }
+
+inline constexpr float most_word_weight = 8191;  // what activations may then be: word_tiles.hpp
 
 namespace detail {
 
@@ -54,7 +64,52 @@ inline void pack_block_row(const std::byte* row, const IntegerLayout& at, Index 
     }
 }
 
+/// A panel of bf16 pairs to one of words: q = round(8191 w / max |w|) of each of its 48 rows. `to` may be `from`.
+struct PairsToWords {
+    template <int Bytes>
+    SMOLVLM_INLINE static void run(const std::byte* from, Index lines, std::byte* to) {
+        constexpr int L = lanes<float, Bytes>;
+        using V = Vec<float, L>;
+        auto* const scales = reinterpret_cast<float*>(to + lines * IntegerLayout::line);
+        for (Index c = 0; c < IntegerLayout::width; c += L) {
+            V most = V::zero(), poison = V::zero(), factors, scale;
+            for (Index i = 0; i < lines; ++i) {
+                const auto [even, odd] = pair<L>(from + i * IntegerLayout::line + 4 * c);
+                most = max(max(max(even, V::zero() - even), max(odd, V::zero() - odd)), most);
+                poison.add_product(0.0f, even);
+                poison.add_product(0.0f, odd);
+            }
+            for (int lane = 0; lane < L; ++lane) {
+                const WordScale s(most.v[lane], most_word_weight, poison.v[lane]);
+                factors.v[lane] = s.factor;
+                scale.v[lane] = s.scale;
+            }
+            for (Index i = 0; i < lines; ++i) {
+                const auto [even, odd] = pair<L>(from + i * IntegerLayout::line + 4 * c);
+                const auto words = (rounded_words(even * factors).v & 0xffff) | (rounded_words(odd * factors).v << 16);
+                std::memcpy(to + i * IntegerLayout::line + 4 * c, &words, sizeof words);
+            }
+            scale.store(scales + c);
+        }
+    }
+
+private:
+    template <int L>
+    SMOLVLM_INLINE static std::pair<Vec<float, L>, Vec<float, L>> pair(const std::byte* group) {
+        const auto bits = Vec<std::uint32_t, L>::load(reinterpret_cast<const std::uint32_t*>(group)).v;
+        Vec<float, L> even, odd;
+        reinterpret(bits << 16, even.v);
+        reinterpret(bits & 0xffff0000u, odd.v);
+        return {even, odd};
+    }
+};
+
 }  // namespace detail
+
+/// The same panel as words, where it is not yet; `to` may be `panel`.
+inline void pairs_to_words(const std::byte* panel, const IntegerLayout& at, std::byte* to) {
+    dispatch<detail::PairsToWords>(cpu_path(), panel, at.block_lines(), to);
+}
 
 /// A panel from `count` <= 48 rows of a file, row_bytes apart; `scratch` as many floats as integer_scratch says.
 inline Index integer_scratch(const IntegerLayout& at) { return at.has_blocks() ? 0 : at.K + 48 * at.block_lines(); }
@@ -67,6 +122,10 @@ inline void pack_integer_panel(DType dtype, const std::byte* rows, Index row_byt
         return;
     }
     const Index lines = at.block_lines();
+    if (at.is_int16()) {
+        pack_integer_panel(dtype, rows, row_bytes, count, {IntegerFormat::bf16, at.K}, panel, scratch);
+        return pairs_to_words(panel, at, panel);
+    }
     if (at.is_bf16() && at.K % 2 == 0 && reinterpret_cast<std::uintptr_t>(rows) % 4 == 0) {  // groups already
         dispatch<Turn>(cpu_path(), reinterpret_cast<const float*>(rows), row_bytes / 4, count, lines,
                        reinterpret_cast<float*>(panel), at.width);

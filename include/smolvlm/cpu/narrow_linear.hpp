@@ -1,10 +1,11 @@
 #pragma once
-/// y = x W^T + b where both are narrow: rows of signed bytes meet panels of small integers, rows of bf16 panels of bf16
-/// pairs (core/integer_layout.hpp has the panels and says what the numbers stand for).
+/// y = x W^T + b where both are narrow: rows of signed bytes meet panels of small integers, rows of bf16 or words panels
+/// of such pairs (core/integer_layout.hpp has the panels and says what the numbers stand for).
 ///
 ///     int8            y = s_x s_w sum_k w_k x_k + b                            one sum over all k
 ///     Q8_0, Q4_0      y = sum over blocks of 32 k: s_x d sum_k w_k x_k + b     integer sums within, float sums between
 ///     bf16            y = sum_k w_k x_k + b                                    float sums, two products at a time
+///     int16           y = t sum over blocks of 64 k: s_x sum_k w_k x_k + b     as Q8_0, but for one scale t
 ///
 /// An element does not depend on the threads or on the rows beside it. Where there are tiles of AMX, bf16 is multiplied in
 /// them, and so is int8 unless there are few rows; the others stay with vectors.
@@ -14,6 +15,7 @@
 #include <smolvlm/cpu/integer_tiles.hpp>
 #include <smolvlm/cpu/maps.hpp>
 #include <smolvlm/cpu/team.hpp>
+#include <smolvlm/cpu/word_tiles.hpp>
 
 namespace smolvlm::cpu {
 
@@ -22,15 +24,17 @@ class NarrowRows {
 public:
     NarrowRows(const PackedWeight<float>& w, std::byte* memory, Index rows, CpuPath path)
         : at_(w.integers()), path_(path), bf16_(reinterpret_cast<bfloat16*>(memory)),
-          bytes_(IntegerRows::in(memory, rows, at_.K, at_.blocks())) {}
+          words_(ScaledWords::in(memory, rows, at_.K)), bytes_(IntegerRows::in(memory, rows, at_.K, at_.blocks())) {}
 
     static std::size_t bytes(const PackedWeight<float>& w, Index rows) {
         const IntegerLayout& at = w.integers();
+        if (at.is_int16()) return ScaledWords::bytes(rows, at.K);
         return at.is_bf16() ? static_cast<std::size_t>(rows * bf16_stride(at.K)) * sizeof(bfloat16)
                             : IntegerRows::bytes(rows, at.K, at.blocks());
     }
     /// Rows first .. first + count - 1 from x, ldx numbers apart.
     void put(const float* x, Index ldx, Index first, Index count) const {
+        if (at_.is_int16()) return dispatch<word_detail::RoundRows>(path_, x, ldx, count, at_.K, words_.at(first));
         if (at_.is_bf16())
             return dispatch<bf16_detail::RoundRows>(path_, x, ldx, count, at_.K, bf16_ + first * bf16_stride(at_.K),
                                                     bf16_stride(at_.K));
@@ -67,7 +71,9 @@ private:
 
     template <bool far>
     void times(Index first, Index count, const std::byte* panel, const TileOut<float>& out, const Ahead& ahead) const {
-        if (at_.is_bf16())
+        if (at_.is_int16())
+            dispatch_words<word_detail::Panel<far>>(path_, count, words_.at(first), panel, at_.block_lines(), out, ahead);
+        else if (at_.is_bf16())
             dispatch_pairs<bf16_detail::Panel<far>>(path_, count, static_cast<const bfloat16*>(bf16_ + first * bf16_stride(at_.K)),
                                                     bf16_stride(at_.K), panel, at_.block_lines(), out, ahead);
         else
@@ -76,7 +82,8 @@ private:
 
     IntegerLayout at_;
     CpuPath path_;
-    bfloat16* bf16_;      // one of the two
+    bfloat16* bf16_;  // one of the three
+    ScaledWords words_;
     IntegerRows bytes_;
 };
 

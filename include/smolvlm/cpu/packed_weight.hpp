@@ -26,7 +26,7 @@ namespace smolvlm {
 enum class Precision : std::uint8_t {
     exact,   // floats: weights are widened without loss, activations are taken as they are
     native,  // as wide as the weight is held: Q8_0 and Q4_0 meet activations rounded to bytes, a scale for each 32;
-             // bf16 meets bf16 where the processor has such products, and is widened elsewhere
+             // bf16 meets bf16 or becomes 16-bit integers, whichever products are the processor's fastest, or is widened
     int8,    // as native; and floating weights become bytes, a scale a row, and so do the activations they meet
 };
 
@@ -51,7 +51,7 @@ public:
         SMOLVLM_CHECK(is_floating(dtype_) || is_quantized(dtype_), ValueError, "weight: a tensor of ", dtype_,
                       " holds no weights");
         if (std::is_same_v<T, float> && precision != Precision::exact && cols() <= longest_integer_sum)
-            integers_ = {integer_format(dtype_, precision == Precision::int8, path >= CpuPath::avx512bf16), cols()};
+            integers_ = {integer_format(dtype_, precision == Precision::int8, path), cols()};
         if (in_integers()) {
             pack_integers(w, threads, arena);
             return;
@@ -66,16 +66,26 @@ public:
         visit_panels([&](auto* packed) { pack(w, packed, threads); });
     }
 
-    /// Panels are taken as they are if that precision multiplies such on that path, else as rows. Into `arena` if there is
-    /// one, where decoding finds them in huge pages (a token of 256M in Q4_0: 7.0 ms instead of 9.4), else they stay where
-    /// they lie, which may be a mapped file.
+    /// Panels are taken as they are if that precision multiplies such on that path, as words if it multiplies bf16 so, else as
+    /// rows. Into `arena` if there is one, where decoding finds them in huge pages (a token of 256M in Q4_0: 7.0 ms instead of
+    /// 9.4), else they stay where they lie, which may be a mapped file.
     explicit PackedWeight(const PanelWeight& w, int threads = 1, Precision precision = Precision::native,
                           CpuPath path = cpu_path(), Arena* arena = nullptr)
         : shape_{w.M(), w.K()}, dtype_(dtype_of_rows(w.format)), integers_(w.layout()), storage_(w.storage) {
-        const bool multiplied = w.format != IntegerFormat::bf16 ||
-                                (precision == Precision::native && path >= CpuPath::avx512bf16);
-        if (!std::is_same_v<T, float> || precision == Precision::exact || cols() > longest_integer_sum || !multiplied) {
+        const IntegerFormat wanted = w.format != IntegerFormat::bf16 ? w.format
+                                     : precision == Precision::int8  ? IntegerFormat::none
+                                                                     : format_of_bf16(path);
+        const bool rows = wanted == IntegerFormat::none || precision == Precision::exact || !std::is_same_v<T, float>;
+        if (rows || cols() > longest_integer_sum) {
             *this = PackedWeight(w.rows(threads).reshaped(shape_), threads, precision, path, arena);
+        } else if (wanted != w.format) {
+            integers_.format = wanted;
+            storage_ = taken(static_cast<std::size_t>(panels() * integers_.panel_bytes()), arena, true);
+            parallel_for(threads, panels(), 1, [&](Index begin, Index end) {
+                for (Index p = begin; p < end; ++p)
+                    pairs_to_words(w.storage.data() + p * w.layout().panel_bytes(), integers_,
+                                   storage_.data() + p * integers_.panel_bytes());
+            });
         } else if (arena) {
             const Index bytes = w.bytes();
             storage_ = arena->take_any(static_cast<std::size_t>(bytes));
@@ -87,7 +97,7 @@ public:
 
     /// A table of rows to be looked up, hardly ever multiplied: it stays as it lies, mostly in a file of which only the
     /// rows looked up are ever read. Each gets the value that it would have if the table were converted to `held` and packed.
-    static PackedWeight table(const HostWeight& w, Precision precision, std::optional<DType> held = std::nullopt) {
+    static PackedWeight table(const HostWeight& w, Precision precision, CpuPath path, std::optional<DType> held) {
         PackedWeight table;
         table.shape_ = w.shape();
         table.dtype_ = w.dtype;
@@ -95,7 +105,8 @@ public:
         table.is_table_ = true;
         if (is_floating(w.dtype)) table.held_ = held;
         const bool fits = std::is_same_v<T, float> && w.cols() <= longest_integer_sum;
-        table.rounded_to_bytes_ = fits && precision == Precision::int8 && is_floating(table.held_.value_or(w.dtype));
+        if (fits && precision != Precision::exact)
+            table.rounded_ = integer_format(table.held_.value_or(w.dtype), precision == Precision::int8, path);
         return table;
     }
 
@@ -162,7 +173,8 @@ private:
             }
         }
         if constexpr (std::is_same_v<T, float>) {
-            if (!rounded_to_bytes_) return;
+            if (rounded_ == IntegerFormat::int16) dispatch<RoundThroughWords>(cpu_path(), out, K, most_word_weight);
+            if (rounded_ != IntegerFormat::int8) return;
             // In place: the byte of k is written behind all floats still to be read, and read before its float is written.
             auto* const u = reinterpret_cast<std::uint8_t*>(out);
             float scale = 0;
@@ -247,8 +259,9 @@ private:
     DType dtype_ = DType::f32;
     IntegerLayout integers_;
     Storage storage_;
-    std::optional<DType> held_;  // of a table: what its rows are rounded to when they are looked up
-    bool is_table_ = false, rounded_to_bytes_ = false;
+    std::optional<DType> held_;  // of a table: what its rows are rounded to when they are looked up, and then
+    IntegerFormat rounded_ = IntegerFormat::none;
+    bool is_table_ = false;
 };
 
 }  // namespace smolvlm::cpu

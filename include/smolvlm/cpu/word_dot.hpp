@@ -1,5 +1,5 @@
 #pragma once
-/// Sums of two products of 16-bit numbers in every lane, the step of narrow attention:
+/// Sums of two products of 16-bit numbers in every lane, the step of narrow attention and of bf16 weights as words:
 ///
 ///     sums[i] += w[2 i] x[0] + w[2 i + 1] x[1]
 ///
@@ -63,11 +63,15 @@ constexpr bool has_fast_words(CpuPath path) {
 #endif
 }
 
+struct NoStep {
+    SMOLVLM_INLINE void step(const std::int16_t*) const {}
+};
+
 /// put(r, c, sums) of R rows of pairs x, `stride` numbers apart, times `lines` lines of pairs w, `line` numbers apart, C
-/// registers of columns wide.
-template <class Words, int R, int C, class Put>
+/// registers of columns wide; step(w) before each line.
+template <class Words, int R, int C, class Put, class Step = NoStep>
 SMOLVLM_INLINE void word_tile(const std::int16_t* x, Index stride, const std::int16_t* w, Index line, Index lines,
-                              const Put& put) {
+                              const Put& put, Step step = {}) {
     using Ints = typename Words::Ints;
     Ints sums[std::size_t{R}][std::size_t{C}];
 #pragma GCC unroll 8
@@ -76,6 +80,7 @@ SMOLVLM_INLINE void word_tile(const std::int16_t* x, Index stride, const std::in
         for (int c = 0; c < C; ++c) sums[r][c] = Ints{};
 #pragma GCC unroll 1
     for (Index i = 0; i < lines; ++i, w += line, x += 2) {
+        step.step(w);
         Vec<std::int32_t, Words::L> row[std::size_t{C}];
 #pragma GCC unroll 4
         for (int c = 0; c < C; ++c)
