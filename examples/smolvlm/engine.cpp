@@ -13,9 +13,9 @@ void EngineFlags::declare(Arguments& arguments) {
         "what matrices are held in; f64 computes in double precision, all others in single. f32 leaves 16-bit and "
         "quantised weights as the file has them, since widening them on the way is exact. int8, q8_0 and q4_0 are the "
         "fast ones: matrices are multiplied as integers, activations being rounded to bytes, a scale for each row "
-        "(int8) or each 32 of them (a q8_0 or q4_0 file too, if asked for by name). bf16 multiplies as bf16 or, "
-        "where those are faster, as 16-bit integers, and is widened on processors that have neither (default: what the model was quantised to by smolvlm quantize --format "
-        "safetensors, else f32)");
+        "(int8) or each 32 of them (a q8_0 or q4_0 file too, if asked for by name). bf16 multiplies as bf16 or, where "
+        "those are faster, as 16-bit integers, and is widened on processors that have neither (default: what the model "
+        "was quantised to by smolvlm quantize --format safetensors, else f32)");
     arguments.choice("--kv-cache", {"exact", "bf16"}, kv_cache,
                      "what keys and values of earlier tokens are kept in: numbers as wide as those that are computed "
                      "with, or half as wide, which decodes faster and takes half the memory (default exact with --dtype "
