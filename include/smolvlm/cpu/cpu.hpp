@@ -98,7 +98,7 @@ public:
         ref::scatter_rows(own(x).view(), ids, rows.view());
     }
 
-    std::vector<Slab> make_slabs(Index count, const Shape& shape) {
+    std::vector<Slab> make_slabs(Index count, const Shape& shape, Index /*heads*/ = 1) {
         return narrow_cache_ ? cpu::slabs_of<T, bfloat16>(count, shape) : cpu::slabs_of<T, T>(count, shape);
     }
     void write_rows(Slab& slab, const Segments& segments, const Tensor& rows) {
