@@ -3,7 +3,7 @@
 // JSON object of medians, with the machine's limits measured beside each figure.
 //
 //     bench_vision_prefill_decode [--model DIR] [--threads N] [--prompt 1200] [--tokens 24] [--runs 3]
-//         [--dtype f32|bf16|f16|int8|q8_0|q4_0|q4_1] [--clock wall|processor]
+//         [--dtype f32|bf16|f16|int8|q8_0|q4_0|q4_1] [--kv-cache exact|bf16|int8] [--clock wall|processor]
 // int8, q8_0 and q4_0 multiply integers, bf16 multiplies bf16 where that is faster, as `smolvlm generate --dtype` does.
 
 #include <cstdio>
@@ -87,6 +87,7 @@ int main(int argc, char** argv) {
     Index prompt = 1200, tokens = 24, tiles = 1;
     DType dtype = DType::f32;
     Precision precision = Precision::exact;
+    std::optional<CacheFormat> cache_format;
     std::string folder, held = "f32", shape = "256M";
     for (int i = 1; i + 1 < argc; i += 2) {
         const std::string flag = argv[i], value = argv[i + 1];
@@ -98,6 +99,8 @@ int main(int argc, char** argv) {
         if (flag == "--model") folder = value;
         if (flag == "--shape") shape = value;
         if (flag == "--clock") bench::processor_time = value == "processor";
+        if (flag == "--kv-cache")
+            cache_format = value == "int8" ? CacheFormat::int8 : value == "bf16" ? CacheFormat::bf16 : CacheFormat::exact;
         if (flag == "--dtype") {
             held = value;
             precision = value == "int8"                        ? Precision::int8
@@ -110,7 +113,7 @@ int main(int argc, char** argv) {
             }
         }
     }
-    B be(threads, precision);
+    B be(threads, precision, cache_format);
     const auto model =
         folder.empty() ? random_model(be, shape_named(shape), dtype) : load(be, folder, {.mmproj = {}, .weight_dtype = dtype}).model;
     const VisionConfig& vision = model.config.vision;
@@ -134,7 +137,8 @@ int main(int argc, char** argv) {
     const double T = static_cast<double>(prompt), width = static_cast<double>(text.num_attention_heads * text.head_dim);
     std::vector<std::int32_t> ids(static_cast<std::size_t>(prompt));
     for (std::size_t i = 0; i < ids.size(); ++i) ids[i] = static_cast<std::int32_t>(i * 37 % 49000);
-    KvCache<B> cache(text.num_hidden_layers, text.num_key_value_heads * text.head_dim, 1, text.max_position_embeddings);
+    KvCache<B> cache(text.num_hidden_layers, text.num_key_value_heads * text.head_dim, 1, text.max_position_embeddings,
+                     text.num_key_value_heads);
     cache.reserve(be, prompt + 8 * tokens);
     const auto forward = [&](Ids new_ids) {
         const Segments seg = cache.next(be, static_cast<Index>(new_ids.size()));
@@ -158,8 +162,10 @@ int main(int argc, char** argv) {
         for (Index i = 0; i < tokens; ++i) forward({ids.data(), 1});
     }) / static_cast<double>(tokens);
     const Index kv_width = text.num_key_value_heads * text.head_dim;
-    const auto kept = precision == Precision::exact ? sizeof(float) : sizeof(bfloat16);
-    double bytes = 2 * T * static_cast<double>(kv_width * text.num_hidden_layers) * static_cast<double>(kept);
+    const double kept = be.cache_format() == CacheFormat::exact  ? 4
+                        : be.cache_format() == CacheFormat::bf16 ? 2
+                                                                 : 1 + 4 / static_cast<double>(text.head_dim);
+    double bytes = 2 * T * static_cast<double>(kv_width * text.num_hidden_layers) * kept;
     for (const auto& layer : model.text_model.layers)
         for_each_parameter(layer, [&](const std::string&, const auto& slot, const Shape&) {
             if constexpr (requires { slot.bytes(); }) bytes += static_cast<double>(slot.bytes());

@@ -1,4 +1,5 @@
 #include <smolvlm/cpu/packed_weight.hpp>
+#include <smolvlm/cpu/slab.hpp>
 
 #include "engine.hpp"
 
@@ -16,10 +17,11 @@ void EngineFlags::declare(Arguments& arguments) {
         "(int8) or each 32 of them (a q8_0 or q4_0 file too, if asked for by name). bf16 multiplies as bf16 or, where "
         "those are faster, as 16-bit integers, and is widened on processors that have neither (default: what the model "
         "was quantised to by smolvlm quantize --format safetensors, else f32)");
-    arguments.choice("--kv-cache", {"exact", "bf16"}, kv_cache,
+    arguments.choice("--kv-cache", {"exact", "bf16", "int8"}, kv_cache,
                      "what keys and values of earlier tokens are kept in: numbers as wide as those that are computed "
-                     "with, or half as wide, which decodes faster and takes half the memory (default exact with --dtype "
-                     "f32, f16 and q4_1, else bf16)");
+                     "with; half as wide, which decodes faster and takes half the memory; or bytes with a scale for each "
+                     "token and head, about half as wide again, for long contexts (default exact with --dtype f32, f16 and "
+                     "q4_1, else bf16)");
     arguments.choice("--backend", {"cpu", "cuda", "ref"}, backend,
                      "the fast kernels, those of an NVIDIA GPU (in f32, bf16, f16, or q8_0 and q4_0 beside bf16), or the "
                      "slow definitions they must agree with (default cpu)");
@@ -48,8 +50,10 @@ Precision EngineFlags::precision() const {
     return dtype == "q8_0" || dtype == "q4_0" || dtype == "bf16" ? Precision::native : Precision::exact;
 }
 
-bool EngineFlags::narrow_cache() const {
-    return kv_cache.empty() ? precision() != Precision::exact : kv_cache == "bf16";
+CacheFormat EngineFlags::cache_format() const {
+    if (kv_cache == "int8") return CacheFormat::int8;
+    const bool exact = kv_cache.empty() ? precision() == Precision::exact : kv_cache == "exact";
+    return exact ? CacheFormat::exact : CacheFormat::bf16;
 }
 
 #ifndef SMOLVLM_CUDA
@@ -60,13 +64,13 @@ std::unique_ptr<Engine> make_cuda(const EngineFlags&) {
 #endif
 
 std::unique_ptr<Engine> make_engine(const EngineFlags& flags) {
-    SMOLVLM_CHECK(flags.kv_cache != "bf16" || (flags.backend == "cpu" && flags.dtype != "f64"), ValueError,
-                  "--kv-cache bf16 is there for --backend cpu in single precision only, not for --backend ", flags.backend,
-                  " --dtype ", flags.dtype);
+    SMOLVLM_CHECK(flags.kv_cache.empty() || flags.kv_cache == "exact" || (flags.backend == "cpu" && flags.dtype != "f64"),
+                  ValueError, "--kv-cache ", flags.kv_cache, " is there for --backend cpu in single precision only, not for "
+                  "--backend ", flags.backend, " --dtype ", flags.dtype);
     if (flags.backend == "cuda") return make_cuda(flags);
     if (flags.backend == "ref") return flags.dtype == "f64" ? make_ref_double() : make_ref_float();
     if (flags.dtype == "f64") return make_cpu_double(flags.threads);
-    return make_cpu_float(flags.threads, flags.precision(), flags.narrow_cache());
+    return make_cpu_float(flags.threads, flags.precision(), flags.cache_format());
 }
 
 }  // namespace cli

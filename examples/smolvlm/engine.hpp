@@ -8,7 +8,8 @@
 #include "inputs.hpp"
 
 namespace smolvlm {
-enum class Precision : std::uint8_t;  // cpu/packed_weight.hpp, which nvcc cannot read
+enum class Precision : std::uint8_t;    // cpu/packed_weight.hpp, which nvcc cannot read
+enum class CacheFormat : std::uint8_t;  // cpu/slab.hpp, likewise
 }
 
 namespace cli {
@@ -25,8 +26,8 @@ struct EngineFlags {
     std::optional<smolvlm::DType> weight_dtype() const;
     /// What they are multiplied in.
     smolvlm::Precision precision() const;
-    /// Whether keys and values of earlier tokens are kept as bf16.
-    bool narrow_cache() const;
+    /// What keys and values of earlier tokens are kept as.
+    smolvlm::CacheFormat cache_format() const;
 };
 
 struct GenerateRequest {
@@ -66,7 +67,7 @@ public:
 std::unique_ptr<Engine> make_engine(const EngineFlags& flags);
 
 // engine_cpu_float.cpp, engine_cpu_double.cpp, engine_ref.cpp
-std::unique_ptr<Engine> make_cpu_float(int threads, smolvlm::Precision precision, bool narrow_cache);
+std::unique_ptr<Engine> make_cpu_float(int threads, smolvlm::Precision precision, smolvlm::CacheFormat cache);
 std::unique_ptr<Engine> make_cpu_double(int threads);
 std::unique_ptr<Engine> make_ref_float();
 std::unique_ptr<Engine> make_ref_double();

@@ -4,8 +4,8 @@
 
 namespace cli {
 
-std::unique_ptr<Engine> make_cpu_float(int threads, smolvlm::Precision precision, bool narrow_cache) {
-    return std::make_unique<EngineOn<smolvlm::Cpu<float>>>(threads, precision, narrow_cache);
+std::unique_ptr<Engine> make_cpu_float(int threads, smolvlm::Precision precision, smolvlm::CacheFormat cache) {
+    return std::make_unique<EngineOn<smolvlm::Cpu<float>>>(threads, precision, cache);
 }
 
 }  // namespace cli

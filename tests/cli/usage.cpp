@@ -48,9 +48,10 @@ TEST_CASE("cli: a wrong command line is one sentence that names the flag, what w
     CHECK(refused({"--max-new-tokens", "99999999999999999999"}, "--max-new-tokens is") == "");
     CHECK(refused({"--max-new-tokens", ""}, "--max-new-tokens is \"\"") == "");
     CHECK(refused({"--dtype", "fp32"}, "\"fp32\", expected f32, f64, bf16, f16, int8, q8_0, q4_0 or q4_1") == "");
-    CHECK(refused({"--kv-cache", "q8"}, "--kv-cache is \"q8\", expected exact or bf16") == "");
+    CHECK(refused({"--kv-cache", "q8"}, "--kv-cache is \"q8\", expected exact, bf16 or int8") == "");
     CHECK(refused({"--kv-cache", "bf16", "--dtype", "f64"}, "not for --backend cpu --dtype f64") == "");
     CHECK(refused({"--kv-cache", "bf16", "--backend", "ref"}, "not for --backend ref --dtype f32") == "");
+    CHECK(refused({"--kv-cache", "int8", "--backend", "ref"}, "--kv-cache int8 is there for --backend cpu in single") == "");
     CHECK(refused({"--threads", "0"}, "--threads is \"0\", expected a whole number from 1") == "");
     CHECK(refused({"--backend", "gpu"}, "expected cpu, cuda or ref") == "");
     CHECK(refused({"--json=yes"}, "--json takes no value, found \"yes\"") == "");

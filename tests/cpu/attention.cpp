@@ -8,22 +8,16 @@ using namespace smolvlm::test;
 
 namespace {
 
-/// x as a cache in bf16 keeps it, and what that leaves of its numbers.
+/// x as a cache keeps it, and what that leaves of its numbers.
 template <class T>
-std::pair<typename Cpu<T>::Slab, HostTensor<double>> narrow_slab(const HostTensor<double>& x) {
-    Cpu<T> be(1, Precision::native);
-    auto slab = be.make_slabs(1, x.shape())[0];
-    REQUIRE(std::holds_alternative<HostTensor<bfloat16>>(slab));
+std::pair<typename Cpu<T>::Slab, HostTensor<double>> kept_as(CacheFormat format, const HostTensor<double>& x, Index heads) {
+    Cpu<T> be(1, Precision::exact, format);
+    auto slab = be.make_slabs(1, x.shape(), heads)[0];
     const Index R = x.dim(0);
     be.write_rows(slab, Segments(Segments::Mask::causal, {{0, R, 0, R}}), as<T>(x));
     std::vector<std::int32_t> rows(static_cast<std::size_t>(R));
     std::iota(rows.begin(), rows.end(), 0);
-    const auto kept = as<double>(be.gather_rows(slab, rows));
-    double worst = 0;
-    for (Index i = 0; i < x.numel(); ++i)
-        worst = std::max(worst, std::abs(kept.data()[i] / x.data()[i] - 1));
-    CHECK(worst <= 0x1p-8);
-    return {std::move(slab), kept};
+    return {std::move(slab), as<double>(be.gather_rows(slab, rows))};
 }
 
 template <class T>
@@ -39,11 +33,14 @@ void check_attention(Cpu<T>& be, Heads heads, Index K, const Segments& segments,
     const auto expected = Ref<double>().attention(q, k, v, heads, segments);
     check_close(be.attention(as<T>(q), as<T>(k), as<T>(v), heads, segments), expected, tolerance<T>(8));
 
-    // The same with keys and values kept as bf16: exact on what the rounding left.
-    const auto [kept_k, narrow_k] = narrow_slab<T>(k);
-    const auto [kept_v, narrow_v] = narrow_slab<T>(v);
-    check_close(be.attention(as<T>(q), kept_k, kept_v, heads, segments),
-                Ref<double>().attention(q, narrow_k, narrow_v, heads, segments), tolerance<T>(8));
+    // The same with keys and values kept in fewer bits: exact on what the rounding left.
+    for (CacheFormat format : {CacheFormat::bf16, CacheFormat::int8}) {
+        CAPTURE(static_cast<int>(format));
+        const auto [kept_k, left_k] = kept_as<T>(format, k, heads.kv);
+        const auto [kept_v, left_v] = kept_as<T>(format, v, heads.kv);
+        check_close(be.attention(as<T>(q), kept_k, kept_v, heads, segments),
+                    Ref<double>().attention(q, left_k, left_v, heads, segments), tolerance<T>(8));
+    }
 }
 
 using enum Segments::Mask;
@@ -88,6 +85,27 @@ TEST_CASE_TEMPLATE("cpu attention: a row without keys is zero", T, float, double
     });
 }
 
+TEST_CASE("cpu attention: a cache in bf16 rounds to 8 bits, and attention to one in bytes stays close to the exact one") {
+    const auto x = random_tensor({50, 24}, 1);
+    const auto left = kept_as<float>(CacheFormat::bf16, x, 3).second;
+    for (Index i = 0; i < x.numel(); ++i) CHECK(std::abs(left.data()[i] / x.data()[i] - 1) <= 0x1p-8);
+    for (Heads heads : {Heads{9, 3}, Heads{4, 4}})
+        for (Index K : {8, 64, 80})
+            for (Index n : {1, 40}) {
+                CAPTURE(heads.query);
+                CAPTURE(K);
+                CAPTURE(n);
+                const auto q = random_tensor({n, heads.query * K}, 1);
+                const auto k = random_tensor({700, heads.kv * K}, 2), v = random_tensor({700, heads.kv * K}, 3);
+                const Segments segments(causal, {{0, n, 0, 700}});
+                const auto exact = Ref<double>().attention(q, k, v, heads, segments);
+                Cpu<float> be(2);
+                const auto found = be.attention(as<float>(q), kept_as<float>(CacheFormat::int8, k, heads.kv).first,
+                                                kept_as<float>(CacheFormat::int8, v, heads.kv).first, heads, segments);
+                CHECK(cosine(found, exact) >= 0.9999);
+            }
+}
+
 TEST_CASE("cpu attention: scores of any size neither overflow nor vanish") {
     on_every_path<float>([](Cpu<float>& be) {
         auto q = random_tensor({12, 8}, 1), k = random_tensor({700, 8}, 2), v = random_tensor({700, 8}, 3);
@@ -109,9 +127,12 @@ TEST_CASE("cpu attention: the result does not depend on the threads") {
         Cpu<float> one(1, path), four(4, path);
         four.share_small_work();
         const Segments whole(causal, {{0, 200, 0, 900}}), ragged(causal, {{0, 1, 0, 900}, {1, 199, 0, 300}});
+        const auto bytes = kept_as<float>(CacheFormat::int8, as<double>(k), 3).first;
         for (const Segments& s : {whole, ragged}) {
             const auto a = one.attention(q, k, k, {9, 3}, s), b = four.attention(q, k, k, {9, 3}, s);
             check_close(b, as<double>(a), 0);
+            const auto c = one.attention(q, bytes, bytes, {9, 3}, s), d = four.attention(q, bytes, bytes, {9, 3}, s);
+            check_close(d, as<double>(c), 0);
         }
     }
 }
@@ -123,18 +144,25 @@ void check_words(const HostTensor<double>& q, const HostTensor<double>& k, const
                  const Segments& segments, double tolerance) {
     const auto expected = Ref<double>().attention(q, k, v, heads, segments);
     const auto few_q = as<float>(q), few_k = as<float>(k), few_v = as<float>(v);
+    const auto [bytes_k, left_k] = kept_as<float>(CacheFormat::int8, k, heads.kv);
+    const auto [bytes_v, left_v] = kept_as<float>(CacheFormat::int8, v, heads.kv);
+    const auto expected_of_bytes = Ref<double>().attention(q, left_k, left_v, heads, segments);
     HostTensor<float> first;
     for (CpuPath path : integer_paths())
         for (int threads : {1, 3}) {
             CAPTURE(join(path));
             CAPTURE(threads);
             Pool pool;
-            HostTensor<float> y(q.shape());
+            HostTensor<float> y(q.shape()), of_bytes(q.shape());
             cpu::attention<float, float>(few_q.view(), few_k.view(), few_v.view(), heads, segments, y.view(), true, path,
                                          {threads, &pool});
             check_close(y, expected, tolerance);
             if (first.empty()) first = y;
             check_close(y, as<double>(first), 5e-4);  // a last bit of an exponential may move a weight by 1/8191
+            cpu::attention<float, std::int8_t>(few_q.view(), cpu::kept(std::get<cpu::ByteRows>(bytes_k), heads),
+                                               cpu::kept(std::get<cpu::ByteRows>(bytes_v), heads), heads, segments,
+                                               of_bytes.view(), true, path, {threads, &pool});
+            check_close(of_bytes, expected_of_bytes, tolerance);
         }
 }
 

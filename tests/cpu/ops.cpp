@@ -245,7 +245,8 @@ HostTensor<typename B::Scalar> run_model(B& be, const SmolVLM<B>& model, bool wi
     if (connector) *connector = features;
     std::vector<std::int32_t> ids{1, 7, 7, 7, 7, 2, 3, 4, 5, 6, 8, 9};
     const TextConfig& text = model.config.text;
-    auto cache = KvCache<B>(text.num_hidden_layers, text.num_key_value_heads * text.head_dim, 1, 256);
+    auto cache = KvCache<B>(text.num_hidden_layers, text.num_key_value_heads * text.head_dim, 1, 256,
+                            text.num_key_value_heads);
     const Index length = static_cast<Index>(ids.size());
     const Segments seg = with_cache ? cache.next(be, length) : Segments::packed(Segments::Mask::causal, {&length, 1});
     auto hidden = model.forward(be, ids, features, seg, with_cache ? &cache : nullptr);
@@ -268,16 +269,6 @@ TEST_CASE_TEMPLATE("cpu: the whole model gives the definition's logits, with a c
 }
 
 namespace {
-
-/// Cosine of the angle between two tensors.
-double cosine(const HostTensor<float>& a, const HostTensor<double>& b) {
-    double ab = 0, aa = 0, bb = 0;
-    for (Index i = 0; i < b.numel(); ++i) {
-        const double x = static_cast<double>(a.data()[i]), y = b.data()[i];
-        ab += x * y, aa += x * x, bb += y * y;
-    }
-    return ab / std::sqrt(aa * bb);
-}
 
 /// Mean over rows of KL(softmax(expected) || softmax(found)), in nats.
 double divergence(const HostTensor<float>& found, const HostTensor<double>& expected) {
@@ -319,6 +310,14 @@ TEST_CASE("cpu integers: a model's image features stay close to float64, outlier
             CHECK(cosine(found, expected) >= (blocks ? 0.9995 : 0.998));
             CHECK(divergence(found, expected) <= (blocks ? 3e-4 : 1.2e-3));
         }
+}
+
+TEST_CASE("cpu: a model's logits with keys and values kept as bytes stay close to float64") {
+    Ref<double> ref;
+    const auto expected = run_model(ref, random_model(ref, DType::f32, Weights::wide), false);
+    Cpu<float> be(2, Precision::exact, CacheFormat::int8);
+    be.share_small_work();
+    CHECK(cosine(run_model(be, random_model(be, DType::f32, Weights::wide), true), expected) >= 0.999);
 }
 
 TEST_CASE("cpu: after the first tokens a decode step takes no fresh memory") {

@@ -94,4 +94,14 @@ void check_close(const HostTensor<T>& found, const HostTensor<double>& expected,
                                                    << ", tolerance " << tolerance);
 }
 
+/// Cosine of the angle between two tensors.
+inline double cosine(const HostTensor<float>& a, const HostTensor<double>& b) {
+    double ab = 0, aa = 0, bb = 0;
+    for (Index i = 0; i < b.numel(); ++i) {
+        const double x = static_cast<double>(a.data()[i]), y = b.data()[i];
+        ab += x * y, aa += x * x, bb += y * y;
+    }
+    return ab / std::sqrt(aa * bb);
+}
+
 }  // namespace smolvlm::test

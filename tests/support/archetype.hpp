@@ -44,7 +44,7 @@ static_assert(smolvlm::Backend<Archetype> && !smolvlm::CachingBackend<Archetype>
 struct CachingArchetype : Archetype {
     struct Slab {};
 
-    std::vector<Slab> make_slabs(Index, const smolvlm::Shape&) { return {}; }
+    std::vector<Slab> make_slabs(Index, const smolvlm::Shape&, Index) { return {}; }
     using Archetype::gather_rows;
     Tensor gather_rows(const Slab&, smolvlm::Ids) { return {}; }
     using Archetype::attention;

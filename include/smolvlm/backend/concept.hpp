@@ -99,7 +99,8 @@ template <class B>
 concept CachingBackend = Backend<B> && requires { typename B::Slab; } &&
                          requires(B& be, typename B::Slab& slab, const typename B::Slab& kept, const Tensor<B>& x,
                                   Index count, const Shape& shape, Ids ids, Heads heads, const Segments& segments) {
-    { be.make_slabs(count, shape) } -> std::same_as<std::vector<typename B::Slab>>;  // zeros
+    // Zeros. Rows are made of so many heads: each may have a scale of its own.
+    { be.make_slabs(count, shape, heads.kv) } -> std::same_as<std::vector<typename B::Slab>>;
     { be.write_rows(slab, segments, x) } -> std::same_as<void>;  // slab&: at the last n key rows of each segment
     { be.gather_rows(kept, ids) } -> std::same_as<Tensor<B>>;
     { be.attention(x, kept, kept, heads, segments) } -> std::same_as<Tensor<B>>;

@@ -21,15 +21,15 @@ namespace attention_detail {
 
 /// The rows of one segment, many of them.
 template <class Form, class T, class S>
-void attention_many(const Form& form, In<T> q, View<const S> k, View<const S> v, Heads heads, const Segments& segments,
-                    const Segment& segment, View<T> y, CpuPath path, const Team& team) {
+void attention_many(const Form& form, In<T> q, const KeptRows<S>& k, const KeptRows<S>& v, Heads heads,
+                    const Segments& segments, const Segment& segment, View<T> y, CpuPath path, const Team& team) {
     const Index H = heads.query, G = heads.kv, K = form.K, shared = H / G;
     const Index units = (segment.keys + unit_keys - 1) / unit_keys, head_size = units * form.unit_numbers();
     Storage packed = team.pool->take(static_cast<std::size_t>(G * head_size) * sizeof(T));
     T* const base = reinterpret_cast<T*>(packed.data());
     for_each_task<T>(team, G * units, form.pack_numbers(), [&](T* scratch, Index i) {
-        const Index g = i / units, first = i % units * unit_keys, source = ((segment.k0 + first) * G + g) * K;
-        form.pack(k.data() + source, v.data() + source, G * K, std::min(unit_keys, segment.keys - first),
+        const Index g = i / units, first = i % units * unit_keys, row = segment.k0 + first;
+        form.pack(k.head(row, g * K), v.head(row, g * K), std::min(unit_keys, segment.keys - first),
                   base + i * form.unit_numbers(), scratch);
     });
 
@@ -60,7 +60,7 @@ void attention_many(const Form& form, In<T> q, View<const S> k, View<const S> v,
 
 /// q [N, H*K]   k, v [R, G*K], held as S   ->   y [N, H*K];   narrow: many rows may be rounded to words
 template <class T, class S>
-void attention(In<T> q, View<const S> k, View<const S> v, Heads heads, const Segments& segments, View<T> y, bool narrow,
+void attention(In<T> q, KeptRows<S> k, KeptRows<S> v, Heads heads, const Segments& segments, View<T> y, bool narrow,
                CpuPath path, const Team& team) {
     using namespace attention_detail;
     const Index K = q.dim(1) / heads.query, width = round_up(K, 64 / static_cast<Index>(sizeof(T)));

@@ -5,6 +5,7 @@
 #include <limits>
 
 #include <smolvlm/cpu/gemm.hpp>
+#include <smolvlm/cpu/kept_rows.hpp>
 #include <smolvlm/cpu/turn.hpp>
 
 namespace smolvlm::cpu {
@@ -27,6 +28,13 @@ void turn_keys(const S* keys, Index ld, Index count, Index K, T* panel, CpuPath 
     if (count < key_panel<T>) std::fill_n(panel, K * key_panel<T>, T(0));
     dispatch<Turn>(path, keys, ld, count, K, panel, key_panel<T>);
 }
+template <class T, class S>
+void turn_keys(const HeadRows<S>& keys, Index count, Index K, T* panel, CpuPath path) {
+    turn_keys(keys.data, keys.ld, count, K, panel, path);
+    if constexpr (has_scales<S>)
+        for (Index d = 0; d < K; ++d, panel += key_panel<T>)
+            for (Index c = 0; c < count; ++c) panel[c] *= keys.template scale<T>(c);
+}
 /// to [rows, width] = the first `count` rows [count, stride ld], zeros around them.
 template <class T, class S>
 void copy_padded(const S* from, Index ld, Index count, Index K, T* to, Index width, Index rows = key_panel<T>) {
@@ -35,6 +43,13 @@ void copy_padded(const S* from, Index ld, Index count, Index K, T* to, Index wid
         std::copy_n(from + c * ld * (copied > 0), copied, to);
         std::fill(to + copied, to + width, T(0));
     }
+}
+template <class T, class S>
+void copy_padded(const HeadRows<S>& from, Index count, Index K, T* to, Index width, Index rows) {
+    copy_padded(from.data, from.ld, count, K, to, width, rows);
+    if constexpr (has_scales<S>)
+        for (Index c = 0; c < count; ++c)
+            for (Index d = 0; d < K; ++d) to[c * width + d] *= from.template scale<T>(c);
 }
 
 /// Scores are kept in units in which the exponential is quickest: times log2 e for float, so that it is a power of two.

@@ -11,6 +11,7 @@
 #include <smolvlm/backend/segments.hpp>
 #include <smolvlm/core/view.hpp>
 #include <smolvlm/cpu/dispatch.hpp>
+#include <smolvlm/cpu/kept_rows.hpp>
 #include <smolvlm/cpu/team.hpp>
 #include <smolvlm/cpu/turn.hpp>
 
@@ -22,22 +23,22 @@ inline constexpr Index decode_rows = 4;      // new tokens of a segment that cou
 inline constexpr Index decode_stretch = 64;  // keys of a stretch: no function of the threads, as results must not be
 inline constexpr int decode_heads = 3;       // query rows that share a load of keys: what the registers of AVX2 hold
 
-/// Query rows q [rows, K] that see the same keys and values k, v [count, stride ld], held as S: result r, `size` numbers
-/// apart, is {m, l, o[K]}. first: no other query rows have met these keys, so memory has to be asked for them.
+/// Query rows q [rows, K] that see the same `count` keys and values, held as S: result r, `size` numbers apart, is
+/// {m, l, o[K]}. first: no other query rows have met these keys, so memory has to be asked for them.
 template <class T, class S>
 struct Stretch {
     template <int Bytes>
-    SMOLVLM_INLINE static void run(const T* q, Index rows, const S* k, const S* v, Index ld, Index K, Index count,
-                                   bool first, T* scores, T* results, Index size) {
+    SMOLVLM_INLINE static void run(const T* q, Index rows, HeadRows<S> k, HeadRows<S> v, Index K, Index count, bool first,
+                                   T* scores, T* results, Index size) {
         using V = Vec<T, lanes<T, Bytes>>;
         for (; rows >= decode_heads; rows -= decode_heads, q += decode_heads * K, results += decode_heads * size)
-            heads<V, decode_heads>(q, k, v, ld, K, count, std::exchange(first, false), scores, results, size);
+            heads<V, decode_heads>(q, k, v, K, count, std::exchange(first, false), scores, results, size);
         for (; rows > 0; --rows, q += K, results += size)
-            heads<V, 1>(q, k, v, ld, K, count, std::exchange(first, false), scores, results, size);
+            heads<V, 1>(q, k, v, K, count, std::exchange(first, false), scores, results, size);
     }
 
     template <class V, int Q>
-    SMOLVLM_INLINE static void heads(const T* q, const S* k, const S* v, Index ld, Index K, Index count, bool first,
+    SMOLVLM_INLINE static void heads(const T* q, const HeadRows<S>& k, const HeadRows<S>& v, Index K, Index count, bool first,
                                      T* scores, T* results, Index size) {
         constexpr Index L = V::lanes, line = 64 / static_cast<Index>(sizeof(S));
         const T scale = T(1) / std::sqrt(static_cast<T>(K));
@@ -45,12 +46,12 @@ struct Stretch {
         for (; j + L <= count; j += L) {
             for (Index i = j; first && i < j + L; ++i)  // the keys of the next stretch, the values of this one
                 for (Index d = 0; d < K; d += line) {
-                    __builtin_prefetch(k + (i + decode_stretch) * ld + d, 0, 2);
-                    __builtin_prefetch(v + i * ld + d, 0, 2);
+                    __builtin_prefetch(k.data + (i + decode_stretch) * k.ld + d, 0, 2);
+                    __builtin_prefetch(v.data + i * v.ld + d, 0, 2);
                 }
-            score_register<V, Q>(q, k + j * ld, ld, K, scale, scores + j);
+            score_register<V, Q>(q, k.from(j), K, scale, scores + j);
         }
-        for (; j < count; ++j) score_one<V, Q>(q, k + j * ld, K, scale, scores + j);
+        for (; j < count; ++j) score_one<V, Q>(q, k.data + j * k.ld, K, scale * k.template scale<T>(j), scores + j);
         for (int h = 0; h < Q; ++h) {
             T* const s = scores + h * decode_stretch;
             T m = -std::numeric_limits<T>::infinity();
@@ -59,25 +60,25 @@ struct Stretch {
             T l = 0;
             for (j = 0; j + L <= count; j += L) {
                 const V e = exp<true>(V::load(s + j) - m);
-                e.store(s + j);
+                v.scaled(e, j).store(s + j);
                 total = total + e;
             }
             if (j < count) {
                 const V e = exp<true>(V::load_first(s + j, count - j) - m);
                 e.store_first(s + j, count - j);
-                for (Index i = j; i < count; ++i) l += s[i];
+                for (Index i = j; i < count; ++i) l += s[i], s[i] *= v.template scale<T>(i);
             }
             results[h * size] = m;
             results[h * size + 1] = l + sum(total);
         }
         constexpr int wide = Q > 1 || L == 16 ? 4 : 8;  // sums in registers: 12 of 16 on AVX2
         Index d = 0;
-        for (; d + wide * L <= K; d += wide * L) weighted_sum<V, Q, wide>(scores, v + d, ld, count, results + 2 + d, size);
-        for (; d + L <= K; d += L) weighted_sum<V, Q, 1>(scores, v + d, ld, count, results + 2 + d, size);
+        for (; d + wide * L <= K; d += wide * L) weighted_sum<V, Q, wide>(scores, v.data + d, v.ld, count, results + 2 + d, size);
+        for (; d + L <= K; d += L) weighted_sum<V, Q, 1>(scores, v.data + d, v.ld, count, results + 2 + d, size);
         for (; d < K; ++d)
             for (int h = 0; h < Q; ++h) {
                 T o = 0;
-                for (Index i = 0; i < count; ++i) o += scores[h * decode_stretch + i] * static_cast<T>(v[i * ld + d]);
+                for (Index i = 0; i < count; ++i) o += scores[h * decode_stretch + i] * static_cast<T>(v.data[i * v.ld + d]);
                 results[h * size + 2 + d] = o;
             }
     }
@@ -85,13 +86,13 @@ struct Stretch {
     /// scores[h, j] = scale q[h] . k[j] for a register of keys. Lanes are added up for all of them together, which takes a
     /// third of the steps of adding up each for itself.
     template <class V, int Q>
-    SMOLVLM_INLINE static void score_register(const T* q, const S* k, Index ld, Index K, T scale, T* scores) {
+    SMOLVLM_INLINE static void score_register(const T* q, const HeadRows<S>& k, Index K, T scale, T* scores) {
         constexpr int L = V::lanes, R = L < 4 ? L : 4, groups = L / R;  // R keys side by side: one would wait for its sums
         V parts[std::size_t{Q}][std::size_t{groups}];
 #pragma GCC unroll 4
         for (int g = 0; g < groups; ++g) {
             V products[std::size_t{Q}][std::size_t{R}];
-            multiply<V, Q, R>(q, k + g * R * ld, ld, K, products);
+            multiply<V, Q, R>(q, k.data + g * R * k.ld, k.ld, K, products);
 #pragma GCC unroll 4
             for (int h = 0; h < Q; ++h) {
                 turn_detail::fold<L / 2, R>(products[h]);
@@ -101,12 +102,14 @@ struct Stretch {
 #pragma GCC unroll 4
         for (int h = 0; h < Q; ++h) {
             turn_detail::fold<L / R / 2, groups>(parts[h]);
-            (in_order<R>(parts[h][0], std::make_index_sequence<std::size_t{L}>()) * scale).store(scores + h * decode_stretch);
+            const V sums = in_order<R>(parts[h][0], std::make_index_sequence<std::size_t{L}>());
+            k.scaled(sums * scale, 0).store(scores + h * decode_stretch);
         }
         for (Index d = K / L * L; d < K; ++d)
             for (int h = 0; h < Q; ++h)
                 for (int j = 0; j < L; ++j)
-                    scores[h * decode_stretch + j] += scale * q[h * K + d] * static_cast<T>(k[j * ld + d]);
+                    scores[h * decode_stretch + j] +=
+                        scale * k.template scale<T>(j) * q[h * K + d] * static_cast<T>(k.data[j * k.ld + d]);
     }
     template <class V, int Q>
     SMOLVLM_INLINE static void score_one(const T* q, const S* k, Index K, T scale, T* scores) {
@@ -170,9 +173,9 @@ struct Stretch {
 
 /// The few rows of one segment.
 template <class T, class S>
-void attention_few(In<T> q, View<const S> k, View<const S> v, Heads heads, const Segments& segments,
+void attention_few(In<T> q, const KeptRows<S>& k, const KeptRows<S>& v, Heads heads, const Segments& segments,
                    const Segment& segment, View<T> y, CpuPath path, const Team& team) {
-    const Index H = heads.query, G = heads.kv, K = q.dim(1) / H, shared = H / G, ld = G * K;
+    const Index H = heads.query, G = heads.kv, K = q.dim(1) / H, shared = H / G;
     const Index stretches = std::max<Index>(1, (segment.keys + decode_stretch - 1) / decode_stretch), size = K + 2;
     Storage memory = team.pool->take(static_cast<std::size_t>(segment.n * H * stretches * size) * sizeof(T));
     T* const results = reinterpret_cast<T*>(memory.data());  // [stretches, n, H, size]
@@ -181,13 +184,12 @@ void attention_few(In<T> q, View<const S> k, View<const S> v, Heads heads, const
         alignas(64) T scores[decode_heads * decode_stretch];
         for (Index i = begin * G; i < end * G; ++i) {
             const Index stretch = i / G, g = i % G, j0 = stretch * decode_stretch;
-            const Index row = (segment.k0 + j0) * ld + g * K;
+            const HeadRows<S> keys = k.head(segment.k0 + j0, g * K), values = v.head(segment.k0 + j0, g * K);
             for (Index t = 0; t < segment.n; ++t) {
                 const Index count = std::clamp<Index>(segments.visible(segment, t) - j0, 0, decode_stretch);
                 const Index head = t * H + g * shared;
-                dispatch<Stretch<T, S>>(path, q.data() + (segment.q0 * H + head) * K, shared, k.data() + row,
-                                        v.data() + row, ld, K, count, t == 0, static_cast<T*>(scores),
-                                        results + (stretch * segment.n * H + head) * size, size);
+                dispatch<Stretch<T, S>>(path, q.data() + (segment.q0 * H + head) * K, shared, keys, values, K, count,
+                                        t == 0, static_cast<T*>(scores), results + (stretch * segment.n * H + head) * size, size);
             }
         }
     });

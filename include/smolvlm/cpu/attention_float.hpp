@@ -69,12 +69,12 @@ struct FloatAttention {
 
     Index pack_numbers() const { return 0; }
 
-    /// The first `count` <= unit_keys keys and values, ld numbers apart.
+    /// The first `count` <= unit_keys keys and values.
     template <class S>
-    void pack(const S* k, const S* v, Index ld, Index count, T* unit, T*) const {
+    void pack(const HeadRows<S>& k, const HeadRows<S>& v, Index count, T* unit, T*) const {
         for (Index j = 0; j < unit_keys; j += key_panel<T>)
-            turn_keys(k + j * ld * (j < count), ld, std::clamp<Index>(count - j, 0, key_panel<T>), K, unit + j * K, path);
-        copy_padded(v, ld, count, K, unit + unit_keys * K, width, unit_keys);
+            turn_keys(k.from(j * (j < count)), std::clamp<Index>(count - j, 0, key_panel<T>), K, unit + j * K, path);
+        copy_padded(v, count, K, unit + unit_keys * K, width, unit_keys);
     }
     void begin(const T* q, Index stride, const Block<T>& b, T* rows) const {
         const T factor = exponent_unit<T>() / std::sqrt(static_cast<T>(K));

@@ -167,17 +167,17 @@ struct WordAttention {
     Index pack_numbers() const { return unit_keys * (width + q_stride() / 2); }
 
     template <class S>
-    void pack(const S* k, const S* v, Index ld, Index count, float* to, float* padded) const {
+    void pack(const HeadRows<S>& k, const HeadRows<S>& v, Index count, float* to, float* padded) const {
         const WordUnit at = unit();
         float* const rows = padded + unit_keys * width;  // of words, which move in pairs as floats do
         const Index stride = q_stride() / 2;
-        copy_padded(k, ld, count, K, padded, width, unit_keys);
+        copy_padded(k, count, K, padded, width, unit_keys);
         dispatch<RoundWords>(path, static_cast<const float*>(padded), unit_keys, width, most_word(K), 1.0f,
                              reinterpret_cast<std::int16_t*>(rows), q_stride(), to + at.key_scales());
         for (Index j = 0; j < unit_keys; j += key_panel<float>)
             turn_keys(static_cast<const float*>(rows + j * stride), stride, std::clamp<Index>(count - j, 0, key_panel<float>),
                       at.pairs, to + j * at.pairs, path);
-        copy_padded(v, ld, count, K, padded, width, unit_keys);
+        copy_padded(v, count, K, padded, width, unit_keys);
         dispatch<RoundValues>(path, static_cast<const float*>(padded), width,
                               reinterpret_cast<std::int16_t*>(to + at.values()), to + at.value_scales());
     }

@@ -42,12 +42,15 @@ public:
     using Slab = cpu::Slab<T>;
 
     /// Throws ValueError when SMOLVLM_CPU asks for a path that this machine has not.
-    explicit Cpu(int threads = default_threads(), CpuPath path = cpu_path(), Precision precision = Precision::exact)
-        : Base(threads, path, precision) {}
-    Cpu(int threads, Precision precision) : Cpu(threads, cpu_path(), precision) {}
-    /// Keys and values of earlier tokens as bf16, or as T. Where it is not said: bf16 unless the precision is exact.
-    Cpu(int threads, Precision precision, bool narrow_cache) : Cpu(threads, precision) { narrow_cache_ = narrow_cache; }
+    /// cache: what keys and values of earlier tokens are held in; where it is not said, bf16 unless the precision is exact.
+    explicit Cpu(int threads = default_threads(), CpuPath path = cpu_path(), Precision precision = Precision::exact,
+                 std::optional<CacheFormat> cache = {})
+        : Base(threads, path, precision),
+          cache_(cache.value_or(precision == Precision::exact ? CacheFormat::exact : CacheFormat::bf16)) {}
+    Cpu(int threads, Precision precision, std::optional<CacheFormat> cache = {})
+        : Cpu(threads, cpu_path(), precision, cache) {}
 
+    CacheFormat cache_format() const { return cache_; }
     Tensor from_host(const HostTensor<T>& x) { return x; }
     HostTensor<T> to_host(const Tensor& x) { return x; }
     Weight make_weight(const HostWeight& w) { return Weight(w, share(w.shape().numel()), precision_, path_, &arena_); }
@@ -98,25 +101,23 @@ public:
         ref::scatter_rows(own(x).view(), ids, rows.view());
     }
 
-    std::vector<Slab> make_slabs(Index count, const Shape& shape) {
-        return narrow_cache_ ? cpu::slabs_of<T, bfloat16>(count, shape) : cpu::slabs_of<T, T>(count, shape);
+    std::vector<Slab> make_slabs(Index count, const Shape& shape, Index heads = 1) {
+        return cpu::make_slabs<T>(cache_, count, shape, heads);
     }
     void write_rows(Slab& slab, const Segments& segments, const Tensor& rows) {
-        std::visit(
-            [&](auto& held) {
-                shapes::write_rows(held.shape(), segments, rows.shape());
-                ref::write_rows(this->own(held).view(), segments, rows.view());
-            },
-            slab);
+        const auto write = [&](auto& held) {
+            shapes::write_rows(held.shape(), segments, rows.shape());
+            cpu::write_rows<T>(this->own(held), segments, rows.view(), path_, this->pool());
+        };
+        std::visit(write, slab);
     }
     Tensor gather_rows(const Slab& slab, Ids ids) {
-        return std::visit(
-            [&](const auto& held) {
-                Tensor y = this->make(shapes::gather("gather_rows", held.shape(), ids));
-                ref::gather_rows(held.view(), ids, y.view());
-                return y;
-            },
-            slab);
+        const auto gather = [&](const auto& held) {
+            Tensor y = this->make(shapes::gather("gather_rows", held.shape(), ids));
+            cpu::gather_rows(held, ids, y.view());
+            return y;
+        };
+        return std::visit(gather, slab);
     }
 
     Tensor rms_norm(const Tensor& x, const Tensor& weight, double eps) {
@@ -146,14 +147,14 @@ public:
         return y;
     }
     Tensor attention(const Tensor& q, const Tensor& k, const Tensor& v, Heads heads, const Segments& segments) {
-        return attend(q, k, v, heads, segments);
+        return attend(q, cpu::kept(k, heads), cpu::kept(v, heads), heads, segments);
     }
     Tensor attention(const Tensor& q, const Slab& k, const Slab& v, Heads heads, const Segments& segments) {
-        return std::visit(
-            [&](const auto& keys) {
-                return this->attend(q, keys, std::get<std::decay_t<decltype(keys)>>(v), heads, segments);
-            },
-            k);
+        const auto meet = [&](const auto& keys) {
+            const auto& values = std::get<std::decay_t<decltype(keys)>>(v);
+            return this->attend(q, cpu::kept(keys, heads), cpu::kept(values, heads), heads, segments);
+        };
+        return std::visit(meet, k);
     }
 
     Tensor gelu_tanh(Tensor x) {
@@ -277,18 +278,17 @@ private:
         return y;
     }
     template <class S>
-    Tensor attend(const Tensor& q, const HostTensor<S>& k, const HostTensor<S>& v, Heads heads,
+    Tensor attend(const Tensor& q, const cpu::KeptRows<S>& k, const cpu::KeptRows<S>& v, Heads heads,
                   const Segments& segments) {
         Tensor y = make(shapes::attention(q.shape(), k.shape(), v.shape(), heads, segments));
         Index pairs = 0;
         for (const Segment& s : segments) pairs += std::max<Index>(s.n, 8) * s.keys;  // few rows wait for the keys
         const bool narrow = precision_ != Precision::exact && cpu::has_fast_words(path_);
-        cpu::attention<T, S>(q.view(), k.view(), v.view(), heads, segments, y.view(), narrow, path_,
-                             team(2 * pairs * q.dim(1)));
+        cpu::attention<T, S>(q.view(), k, v, heads, segments, y.view(), narrow, path_, team(2 * pairs * q.dim(1)));
         return y;
     }
 
-    bool narrow_cache_ = precision_ != Precision::exact;
+    CacheFormat cache_;
 };
 
 }  // namespace smolvlm

@@ -12,6 +12,7 @@
 #include <algorithm>
 
 #include <smolvlm/cpu/dispatch.hpp>
+#include <smolvlm/cpu/loads.hpp>
 
 namespace smolvlm::cpu {
 

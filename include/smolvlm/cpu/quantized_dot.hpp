@@ -6,6 +6,7 @@
 
 #include <smolvlm/core/quant.hpp>
 #include <smolvlm/cpu/dispatch.hpp>
+#include <smolvlm/cpu/loads.hpp>
 
 namespace smolvlm::cpu {
 
@@ -39,23 +40,19 @@ struct QuantizedDot {
         *out = sum(total);
     }
 
-    /// The integers j .. j + L - 1 of a block. (Widened in steps of two, which is what compilers have instructions
-    /// for.)
+    /// The integers j .. j + L - 1 of a block. (Widened in steps of two, as in cpu/loads.hpp.)
     template <int L>
     SMOLVLM_INLINE static Vec<float, L> integers(const std::byte* block, int j) {
         using detail::Raw;
-        if constexpr (detail::has_neon && L == 4) {  // of vectors this narrow GCC 12 widens number by number
+        if constexpr (dtype == DType::q8_0) {
+            return load_as<float, L>(reinterpret_cast<const std::int8_t*>(block + j));
+        } else if constexpr (detail::has_neon && L == 4) {  // of vectors this narrow GCC 12 widens number by number
             Raw<int, L> wide{};
 #if defined(__aarch64__)
-            auto four = smolvlm::detail::load<std::uint32_t>(block + (dtype == DType::q8_0 ? j : j % 16));
-            if (dtype != DType::q8_0) four = (j < 16 ? four : four >> 4) & 0x0f0f0f0fu;
+            const auto eight = smolvlm::detail::load<std::uint32_t>(block + j % 16);
+            const auto four = (j < 16 ? eight : eight >> 4) & 0x0f0f0f0fu;
             asm("sxtl %0.8h, %1.8b\n\tsxtl %0.4s, %0.4h" : "=w"(wide) : "w"(four));
 #endif
-            return Vec<float, L>::of(__builtin_convertvector(wide, Raw<float, L>));
-        } else if constexpr (dtype == DType::q8_0) {
-            Raw<std::int8_t, L> q;
-            std::memcpy(&q, block + j, sizeof q);
-            const auto wide = __builtin_convertvector(__builtin_convertvector(q, Raw<short, L>), Raw<int, L>);
             return Vec<float, L>::of(__builtin_convertvector(wide, Raw<float, L>));
         } else {
             Raw<std::uint8_t, L> q;

@@ -2,6 +2,7 @@
 /// Transposition of a matrix, square by square in registers.
 
 #include <smolvlm/cpu/dispatch.hpp>
+#include <smolvlm/cpu/loads.hpp>
 
 namespace smolvlm::cpu {
 

@@ -2,6 +2,7 @@
 /// What Cpu<T> works with: its threads, its pool of memory, and where results go.
 
 #include <smolvlm/core/arena.hpp>
+#include <smolvlm/cpu/byte_rows.hpp>
 #include <smolvlm/cpu/packed_weight.hpp>
 #include <smolvlm/cpu/rope.hpp>
 #include <smolvlm/cpu/sink.hpp>
@@ -52,6 +53,11 @@ protected:
             std::ranges::copy(std::as_const(x).flat(), copy.data());
             x = std::move(copy);
         }
+        return x;
+    }
+    ByteRows& own(ByteRows& x) {
+        own(x.bytes);
+        own(x.scales);
         return x;
     }
     /// Where a vjp puts its result; a gradient that nothing has been added to yet gets its elements here.

@@ -88,7 +88,9 @@ public:
         own(x);
         move(rows, cuda::last_writers(ids, x.dim(0)), over(x), x.dim(1));
     }
-    std::vector<Slab> make_slabs(Index count, const Shape& shape) { return zero_slabs(*this, count, shape); }
+    std::vector<Slab> make_slabs(Index count, const Shape& shape, Index /*heads*/ = 1) {
+        return zero_slabs(*this, count, shape);
+    }
     void write_rows(Slab& slab, const Segments& segments, const Tensor& rows) {
         shapes::write_rows(slab.shape(), segments, rows.shape());
         own(slab);

@@ -40,7 +40,7 @@ template <CachingBackend B>
 KvCache<B> make_cache(const SmolVLM<B>& model, Index sequences = 1) {
     const TextConfig& text = model.config.text;
     return KvCache<B>(text.num_hidden_layers, text.num_key_value_heads * text.head_dim, sequences,
-                      text.max_position_embeddings);
+                      text.max_position_embeddings, text.num_key_value_heads);
 }
 
 /// Continues each input until an end token, max_new_tokens or the end of the context. `cache` holds what the sequences have

@@ -23,9 +23,10 @@ template <CachingBackend B>
 class KvCache {
 public:
     KvCache() = default;
-    KvCache(Index layers, Index row_width, Index sequences, Index limit)
+    /// row_width: G*K, of `heads` heads = G. (A backend that holds rows as bytes gives each head a scale.)
+    KvCache(Index layers, Index row_width, Index sequences, Index limit, Index heads = 1)
         : layers_(static_cast<std::size_t>(layers)), lengths_(static_cast<std::size_t>(sequences), 0), width_(row_width),
-          limit_(limit) {}
+          heads_(heads), limit_(limit) {}
 
     Index length(Index sequence = 0) const { return lengths_[static_cast<std::size_t>(sequence)]; }
     Index sequences() const { return static_cast<Index>(lengths_.size()); }
@@ -76,7 +77,7 @@ public:
         }
         const Segments destination(Segments::Mask::causal, std::move(moves));
         std::vector<Slab<B>> larger =
-            be.make_slabs(2 * static_cast<Index>(layers_.size()), {sequences() * grown, width_});
+            be.make_slabs(2 * static_cast<Index>(layers_.size()), {sequences() * grown, width_}, heads_);
         for (std::size_t i = 0; i < larger.size(); ++i) {
             Slab<B>& slab = i % 2 == 0 ? layers_[i / 2].keys : layers_[i / 2].values;
             if (!kept.empty()) be.write_rows(larger[i], destination, be.gather_rows(slab, kept));
@@ -89,6 +90,7 @@ private:
     std::vector<LayerCache<B>> layers_;
     std::vector<Index> lengths_;  // tokens of each sequence
     Index width_ = 0;             // G*K
+    Index heads_ = 1;             // G
     Index limit_ = 0;
     Index capacity_ = 0;
 };

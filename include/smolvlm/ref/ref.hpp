@@ -50,7 +50,9 @@ public:
         shapes::scatter_rows(x.shape(), ids, rows.shape());
         ref::scatter_rows(own(x).view(), ids, rows.view());
     }
-    std::vector<Slab> make_slabs(Index count, const Shape& shape) { return zero_slabs(*this, count, shape); }
+    std::vector<Slab> make_slabs(Index count, const Shape& shape, Index /*heads*/ = 1) {
+        return zero_slabs(*this, count, shape);
+    }
     void write_rows(Slab& slab, const Segments& segments, const Tensor& rows) {
         shapes::write_rows(slab.shape(), segments, rows.shape());
         ref::write_rows(own(slab).view(), segments, rows.view());
