@@ -11,41 +11,28 @@ tensor, measured at each call, and attention stays in float32.
 First the features are compared with transformers in float32 (cosine at least 0.9999; int8: 0.98, printed). With --tiles
 also that many tiles, one by one, which is this runtime's faster form. Prints one JSON object of medians.
 """
-import argparse
 import json
-import os
 import pathlib
 import statistics
 import sys
 import tempfile
 import time
 
-os.environ.setdefault("HF_HUB_OFFLINE", "1")
-os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
-os.environ.setdefault("TQDM_DISABLE", "1")
+from converted import arguments, float_model
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--model", required=True)
-    parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--precision", choices=["f32", "int8"], default="f32")
-    parser.add_argument("--tiles", type=int, default=0)
-    parser.add_argument("--repeat", type=int, default=5)
-    args = parser.parse_args()
+    args = arguments(__doc__, ["f32", "int8"], tiles=0).parse_args()
 
     import numpy as np
     import onnxruntime
     import torch
-    import transformers
     from onnxruntime import quantization
     from onnxruntime.quantization.shape_inference import quant_pre_process
 
     from openvino_speed import modules
 
-    torch.set_num_threads(args.threads)
-    model = transformers.AutoModelForImageTextToText.from_pretrained(args.model, dtype=torch.float32,
-                                                                     attn_implementation="sdpa").eval()
+    model = float_model(args)
     vision, _ = modules(model, torch)
     draw = torch.Generator().manual_seed(0)
     size = model.config.vision_config.image_size

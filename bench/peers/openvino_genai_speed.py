@@ -9,17 +9,13 @@ as it chooses by itself on a CPU, with paged attention; hints and int8: openvino
 token, decoding its time for each token after it. First the answer: the first token is one of transformers' ten likeliest in
 float32 (the first itself: printed). Prints one JSON object of medians.
 """
-import argparse
 import json
-import os
 import pathlib
 import statistics
 import sys
 import tempfile
 
-os.environ.setdefault("HF_HUB_OFFLINE", "1")
-os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
-os.environ.setdefault("TQDM_DISABLE", "1")
+from converted import arguments, float_model
 
 
 def decoder(model, torch):
@@ -43,14 +39,7 @@ def decoder(model, torch):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--model", required=True)
-    parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--precision", choices=["f32", "bf16", "int8"], default="f32")
-    parser.add_argument("--context", type=int, default=1200)
-    parser.add_argument("--new-tokens", type=int, default=32)
-    parser.add_argument("--repeat", type=int, default=5)
-    args = parser.parse_args()
+    args = arguments(__doc__, ["f32", "bf16", "int8"], context=1200, new_tokens=32).parse_args()
 
     import numpy as np
     import openvino
@@ -60,9 +49,7 @@ def main():
     from openvino_speed import compressed, settings, stateful
     from openvino_tokenizers import convert_tokenizer
 
-    torch.set_num_threads(args.threads)
-    model = transformers.AutoModelForImageTextToText.from_pretrained(args.model, dtype=torch.float32,
-                                                                     attn_implementation="sdpa").eval()
+    model = float_model(args)
     config = model.config.text_config
     width, layers, heads = config.head_dim, config.num_hidden_layers, config.num_key_value_heads
     ids = torch.randint(3, 49000, (1, args.context), generator=torch.Generator().manual_seed(0))

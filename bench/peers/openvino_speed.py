@@ -11,18 +11,14 @@ Hints: LATENCY, one stream of `threads` threads; the cache as OpenVINO keeps it 
 with transformers in float32 (cosine at least 0.999; int8: 0.99, printed). With --tiles also that many tiles, one by one
 and as one batch (of a static shape too). Prints one JSON object of medians.
 """
-import argparse
 import contextlib
 import json
-import os
 import pathlib
 import statistics
 import sys
 import time
 
-os.environ.setdefault("HF_HUB_OFFLINE", "1")
-os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
-os.environ.setdefault("TQDM_DISABLE", "1")
+from converted import arguments, float_model
 
 
 def cache_of(tensors):
@@ -144,25 +140,15 @@ def stateful(model, layers, first=1):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--model", required=True)
-    parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--precision", choices=["f32", "bf16", "int8"], default="f32")
-    parser.add_argument("--tiles", type=int, default=0)
+    parser = arguments(__doc__, ["f32", "bf16", "int8"], tiles=0, context=1200, new_tokens=32)
     parser.add_argument("--vision-only", action="store_true")
-    parser.add_argument("--context", type=int, default=1200)
-    parser.add_argument("--new-tokens", type=int, default=32)
-    parser.add_argument("--repeat", type=int, default=5)
     args = parser.parse_args()
 
     import numpy as np
     import openvino
     import torch
-    import transformers
 
-    torch.set_num_threads(args.threads)
-    model = transformers.AutoModelForImageTextToText.from_pretrained(args.model, dtype=torch.float32,
-                                                                     attn_implementation="sdpa").eval()
+    model = float_model(args)
     vision, text = modules(model, torch)
     core = openvino.Core()
     hints = settings(core, args.precision, args.threads)

@@ -18,18 +18,15 @@ object of medians, lowest and highest.
 """
 import argparse
 import json
-import os
 import pathlib
 import statistics
 import subprocess
 import sys
 import time
 
-os.environ.setdefault("HF_HUB_OFFLINE", "1")
-os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
-os.environ.setdefault("TQDM_DISABLE", "1")
-
 import numpy as np
+
+from converted import float_model
 
 HERE = pathlib.Path(__file__).resolve().parent
 sys.path += [str(HERE), str(HERE.parents[1] / "tests" / "golden")]
@@ -57,21 +54,12 @@ def prompt_ids(folder, grid):
     return Tokenizer.from_file(str(folder / "tokenizer.json")).encode(text, add_special_tokens=False).ids
 
 
-def load(args):
-    import torch
-    import transformers
-
-    torch.set_num_threads(args.threads)
-    return transformers.AutoModelForImageTextToText.from_pretrained(args.model, dtype=torch.float32,
-                                                                    attn_implementation="sdpa").eval()
-
-
 def write_truth(args, work, pixels, ids):
     """transformers' logits of the first token."""
     import torch
 
     with torch.no_grad():
-        out = load(args)(input_ids=torch.tensor([ids]), pixel_values=torch.tensor(pixels)[None], use_cache=False,
+        out = float_model(args)(input_ids=torch.tensor([ids]), pixel_values=torch.tensor(pixels)[None], use_cache=False,
                          logits_to_keep=1)
     np.save(work / "truth.npy", out.logits[0, -1].numpy())
 
@@ -83,7 +71,7 @@ def write_models(args, precision, folder, pixels, ids, order):
     from openvino_speed import compressed, modules, vision_part
     from transformers.models.llama import modeling_llama
 
-    model = load(args)
+    model = float_model(args)
     vision, _ = modules(model, torch)
 
     class Reader(torch.nn.Module):

@@ -77,12 +77,12 @@ struct Pipeline {
 
     /// Frame f -> [image_seq_len, D]
     Tensor<B> encode_frame(B& be, const ProcessedImage& image, Index f) const {
-        const HostTensor<typename B::Scalar> pixels = frame_pixels(image, f);
-        const PatchGrid grid = make_patch_grid(model.config.vision, 1, pixels.dim(2), pixels.dim(3));
-        Tensor<B> rows = model.encode_images(be, be.from_host(pixels), grid);
-        SMOLVLM_CHECK(rows.shape()[0] == processor.image_seq_len, ValueError, "image frame of ", pixels.dim(2), "x",
-                      pixels.dim(3), " gives ", rows.shape()[0], " features, but the processor writes ",
-                      processor.image_seq_len, " <image> tokens per frame");
+        const BytePixels pixels(image.frame(f), processor.image.scaling().table());
+        const Index height = pixels.shape()[2], width = pixels.shape()[3];
+        Tensor<B> rows = model.encode_images(be, pixels, make_patch_grid(model.config.vision, 1, height, width));
+        SMOLVLM_CHECK(rows.shape()[0] == processor.image_seq_len, ValueError, "image frame of ", height, "x", width,
+                      " gives ", rows.shape()[0], " features, but the processor writes ", processor.image_seq_len,
+                      " <image> tokens per frame");
         return rows;
     }
 
@@ -92,24 +92,9 @@ struct Pipeline {
         const double settings[] = {static_cast<double>(image.plan.tile), s.do_rescale ? s.rescale_factor : 0.0,
                                    s.do_normalize ? 1.0 : 0.0, s.mean[0], s.mean[1], s.mean[2],
                                    s.std[0], s.std[1], s.std[2]};
-        const Index size = image.pixel_u8.numel() / std::max<Index>(image.frames(), 1);
-        const std::span pixels(image.pixel_u8.data() + f * size, static_cast<std::size_t>(size));
-        return frame_key(std::as_bytes(pixels), frame_key(std::as_bytes(std::span(settings))));
-    }
-
-    /// Frame f, normalised [1, 3, T, T].
-    HostTensor<typename B::Scalar> frame_pixels(const ProcessedImage& image, Index f) const {
-        const Index T = image.plan.tile, size = 3 * T * T;
-        HostTensor<std::uint8_t> bytes(Shape{1, 3, T, T});
-        std::copy_n(image.pixel_u8.data() + f * size, size, bytes.data());
-        const HostTensor<float> values = normalize(bytes, processor.image.scaling());
-        if constexpr (std::is_same_v<typename B::Scalar, float>) {
-            return values;
-        } else {
-            HostTensor<typename B::Scalar> wide(values.shape());
-            std::ranges::copy(values.flat(), wide.data());
-            return wide;
-        }
+        const View<const std::uint8_t> pixels = image.frame(f);
+        const std::span bytes(pixels.data(), static_cast<std::size_t>(pixels.numel()));
+        return frame_key(std::as_bytes(bytes), frame_key(std::as_bytes(std::span(settings))));
     }
 
     GenerateOptions generate_options(const AnswerOptions& options) const {

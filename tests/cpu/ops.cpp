@@ -4,9 +4,12 @@
 #include <smolvlm/model/smolvlm.hpp>
 
 #include "support.hpp"
+#include "support/error_text.hpp"
+#include "support/random_pixels.hpp"
 
 using namespace smolvlm;
 using namespace smolvlm::test;
+using testing::byte_pixels, testing::error_of, testing::random_bytes;
 
 static_assert(CachingBackend<Cpu<float>> && CachingBackend<Cpu<double>>);
 
@@ -144,7 +147,14 @@ TEST_CASE_TEMPLATE("cpu copies: patches, pixel shuffle and rows are the definiti
             for (Index height : {14, 29}) {
                 const auto x = random_tensor({2, 3, height, 43}, 1);
                 check_close(be.patchify(as<T>(x), p), ref.patchify(x, p), 0);
+                const auto bytes = random_bytes({2, 3, height, 43}, 1);
+                const BytePixels pixels = byte_pixels(bytes, 2);
+                check_close(be.patchify_bytes(pixels, p), ref.patchify(in_numbers<double>(pixels), p), 0);
             }
+        const auto bytes = random_bytes({1, 3, 4, 4}, 1);
+        CHECK(error_of([&] { be.patchify_bytes(byte_pixels(bytes, 2), 0); }) ==
+              "patchify: x is [1, 3, 4, 4] and the patch edge 0; [I, C, height, width] and a positive edge are needed");
+        CHECK(be.patchify_bytes(byte_pixels(bytes, 2), 5).shape() == Shape{0, 75});
         for (Index s : {1, 2, 3, 4}) {
             const auto x = random_tensor({3 * 12 * 24, 5}, 1);
             check_close(be.pixel_shuffle(as<T>(x), 12, 24, s), ref.pixel_shuffle(x, 12, 24, s), 0);

@@ -12,6 +12,7 @@
 #include <smolvlm/nn/kv_cache.hpp>
 
 #include "support/backends.hpp"
+#include "support/random_pixels.hpp"
 #include "support/tiny_model.hpp"
 
 // A namespace for each, because their helpers have the same names. All that they include is here already.

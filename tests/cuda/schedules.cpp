@@ -89,7 +89,7 @@ void forward(Results<T>& out) {
     be.add_to(rows, of(6, 9, 3));
     out(rows);
     const std::vector<std::uint8_t> bytes(2 * 3 * 7 * 9, 77);
-    out(be.patchify(bytes, {2, 3, 7, 9}, 3, std::array{0.5, 0.4, 0.3}, std::array{0.5, 0.25, 0.2}));
+    out(be.patchify_bytes({{bytes.data(), Shape{2, 3, 7, 9}}, std::vector<float>(768, 0.3f)}, 3));
     out(be.arg_max(of(3, 700, 1)));
     const std::array uniforms{0.1f, 0.5f, 0.9f};
     out(be.sample(of(3, 700, 1), uniforms, 40, 0.8, 0.9));

@@ -9,6 +9,7 @@
 #include <smolvlm/train/adamw.hpp>
 
 #include "support/backends.hpp"
+#include "support/random_pixels.hpp"
 
 using namespace smolvlm;
 using namespace testing;
@@ -206,21 +207,15 @@ TEST_CASE_TEMPLATE("an op that fails on the device: says what, leaves its operan
 }
 #endif
 
-TEST_CASE("patchify of bytes on the device: is patchify of the scaled and standardised picture") {
-    Cuda<float> be;
-    const Shape shape{2, 3, 7, 9};
-    std::vector<std::uint8_t> bytes;
-    std::vector<double> numbers;
-    const double mean[] = {0.5, 0.4, 0.3}, deviation[] = {0.5, 0.25, 0.2};
-    for (Index i = 0; i < shape.numel(); ++i) {
-        bytes.push_back(static_cast<std::uint8_t>(i * 37 % 256));
-        const auto c = static_cast<std::size_t>(i / 63 % 3);
-        numbers.push_back((bytes.back() / 255.0 - mean[c]) / deviation[c]);
+TEST_CASE_TEMPLATE("patchify of bytes on the device: is patchify of what they stand for, bit for bit", T, float, half) {
+    Cuda<T> be;
+    const auto bytes = random_bytes({2, 3, 7, 10}, 1);
+    const BytePixels pixels = byte_pixels(bytes, 2);
+    for (const Index patch : {1, 3, 8}) {
+        const auto expected = be.patchify(be.from_host(in_numbers<float>(pixels)), patch);
+        CHECK(inequality(host(be, be.patchify_bytes(pixels, patch)), host(be, expected)) == "");
     }
-    Ref<double> definition;
-    const auto expected = definition.patchify(tensor(definition, shape, numbers), 3);
-    CHECK(departure(host(be, be.patchify(bytes, shape, 3, mean, deviation)), expected, rounding<Cuda<float>>(2)) == "");
-    CHECK(contains(error_of([&] { be.patchify(std::span(bytes).first(5), shape, 3, mean, deviation); }), "5 bytes"));
+    CHECK(contains(error_of([&] { be.patchify_bytes(pixels, 0); }), "patch edge 0"));
 }
 
 TEST_CASE_TEMPLATE("weights on the device: rows come back as they went", T, float, bfloat16) {

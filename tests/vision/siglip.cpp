@@ -1,6 +1,7 @@
 #include <doctest/doctest.h>
 
 #include "support/backends.hpp"
+#include "support/random_pixels.hpp"
 #include "support/tiny_model.hpp"
 
 using namespace smolvlm;
@@ -42,6 +43,25 @@ TEST_CASE_TEMPLATE("siglip: pictures of one pass do not see each other", B, SMOL
         REQUIRE(all.shape() == Shape{3 * P, 8});
         for (Index i : {0, 1, 2})
             CHECK(departure(tower.run(picture(pixels, i)), rows_of(all, i * P, (i + 1) * P), rounding<B>(200)) == "");
+    }
+}
+
+TEST_CASE_TEMPLATE("siglip: pictures of bytes give what their numbers give, bit for bit, with a mask and without", B,
+                   SMOLVLM_TEST_BACKENDS) {
+    for (const TinyCase& which : tiny_cases) {
+        Tower<B> tower(which);
+        for (const Index more : {0, 1}) {  // a column that fills no patch is dropped
+            const Index height = tower.side(), width = tower.side() + more;
+            const auto bytes = random_bytes({2, 3, height, width}, 1);
+            const BytePixels pixels = byte_pixels(bytes, 2);
+            auto mask = HostTensor<std::int64_t>::zeros({2, height, width});
+            for (Index y = 0; y < height / 2; ++y) mask.view()(0, y, 0) = mask.view()(1, 0, y) = 1;
+            for (const View<const std::int64_t>& seen : {View<const std::int64_t>{}, mask.cview()}) {
+                const auto grid = make_patch_grid(tower.config.vision, 2, height, width, seen);
+                CHECK(inequality(host(tower.be, tower.model.forward(tower.be, pixels, grid)),
+                                 tower.run(in_numbers<float>(pixels), seen)) == "");
+            }
+        }
     }
 }
 

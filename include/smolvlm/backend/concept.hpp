@@ -26,6 +26,7 @@
 ///     linear_three                      three maps of the same rows             nn/linear.hpp
 ///     add_gelu_mlp                      x += w2 gelu_tanh(w1 h + b1) + b2       vision/encoder_layer.hpp
 ///     add_gated_mlp                     x += down (silu(gate h) * (up h))       text/decoder_layer.hpp
+///     patchify_bytes                    patches of what bytes stand for         vision/siglip.hpp
 ///     pixel_shuffle_linear              a map of shuffled rows                  model/connector.hpp
 ///
 /// A new op goes here, into ref/ with its definition, into the fast backends, and into tests/ops/.

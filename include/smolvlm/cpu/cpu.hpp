@@ -196,6 +196,12 @@ public:
         cpu::patchify<T>(x.view(), patch, y.view(), share(y.numel()));
         return y;
     }
+    /// patchify of what the bytes stand for: layers ask for it where a backend has it (vision/siglip.hpp).
+    Tensor patchify_bytes(const BytePixels& x, Index patch) {
+        Tensor y = make(shapes::patchify(x.shape(), patch));
+        cpu::patchify_bytes<T>(x, patch, y.view(), share(y.numel()));
+        return y;
+    }
     Tensor pixel_shuffle(const Tensor& x, Index rows, Index cols, Index s) {
         Tensor y = make(shapes::pixel_shuffle(x.shape(), rows, cols, s));
         cpu::pixel_shuffle<T>(x.view(), rows, cols, s, y.view(), share(y.numel()));
@@ -206,8 +212,7 @@ public:
 
     void linear_vjp(const Tensor& x, const Weight& w, const Tensor& dy, Tensor* dx, Tensor* dw, Tensor* dbias) {
         const Shape rows{dy.dim(0), w.cols()}, bias{w.rows()};
-        cpu::linear_vjp<T>(x.view(), w, dy.view(), sink(dx, rows), sink(dw, w.shape()), sink(dbias, bias), path_,
-                           team());
+        cpu::linear_vjp<T>(x.view(), w, dy.view(), sink(dx, rows), sink(dw, w.shape()), sink(dbias, bias), path_, team());
     }
     void embedding_vjp(Ids ids, const Tensor& dy, Tensor* dw) { gather_rows_vjp(ids, dy, dw); }
     void gather_rows_vjp(Ids ids, const Tensor& dy, Tensor* dx) {
@@ -217,8 +222,7 @@ public:
         const Shape rows{static_cast<Index>(ids.size()), dy.dim(1)};
         cpu::scatter_rows_vjp<T>(ids, dy.view(), sink(dx, dy.shape()), sink(drows, rows), path_, threads_);
     }
-    void rms_norm_vjp(const Tensor& x, const Tensor& weight, double eps, const Tensor& dy, Tensor* dx,
-                      Tensor* dweight) {
+    void rms_norm_vjp(const Tensor& x, const Tensor& weight, double eps, const Tensor& dy, Tensor* dx, Tensor* dweight) {
         cpu::norm_vjp<false, T>(x.view(), weight.view(), static_cast<T>(eps), dy.view(), sink(dx, x.shape()),
                                 sink(dweight, weight.shape()), {}, path_, team());
     }
@@ -242,8 +246,7 @@ public:
                               sum(dv), path_, team());
     }
     void gelu_tanh_vjp(const Tensor& x, const Tensor& dy, Tensor* dx) {
-        cpu::elementwise_vjp<cpu::GeluTanhVjp, T>(x.view(), x.view(), dy.view(), sink(dx, x.shape()), {}, path_,
-                                                  threads_);
+        cpu::elementwise_vjp<cpu::GeluTanhVjp, T>(x.view(), x.view(), dy.view(), sink(dx, x.shape()), {}, path_, threads_);
     }
     void silu_mul_vjp(const Tensor& gate, const Tensor& up, const Tensor& dy, Tensor* dgate, Tensor* dup) {
         cpu::elementwise_vjp<cpu::SiluMulVjp, T>(gate.view(), up.view(), dy.view(), sink(dgate, gate.shape()),
@@ -264,8 +267,7 @@ public:
     }
     void cross_entropy_vjp(const Tensor& logits, Ids targets, const Tensor& dloss, Tensor* dlogits) {
         if (!dlogits) return;
-        cpu::cross_entropy_vjp<T>(logits.view(), targets, dloss.cview()(0), sink(dlogits, logits.shape()), path_,
-                                  team());
+        cpu::cross_entropy_vjp<T>(logits.view(), targets, dloss.cview()(0), sink(dlogits, logits.shape()), path_, team());
     }
 
 private:

@@ -82,7 +82,7 @@ SMOLVLM_INLINE void tile(const T* a, Index lda, const W* b, Index ldb, Index K, 
         if constexpr (far)
             for (std::size_t byte = 0; byte < sizeof(W) * L * C; byte += 64)
                 __builtin_prefetch(reinterpret_cast<const char*>(b + k * ldb) + 6144 + byte);
-        if constexpr (!far && R == 8)
+        if constexpr (!far && R >= 6)  // whole tiles: the last few rows ask for nothing
             if (ahead) ahead->step();
         V row[std::size_t{C}];
 #pragma GCC unroll 16

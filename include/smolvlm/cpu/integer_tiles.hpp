@@ -83,12 +83,6 @@ SMOLVLM_INLINE Vec<float, Dots::L> to_float(const typename Dots::Ints& x) {
     return Vec<float, Dots::L>::of(__builtin_convertvector(x, detail::Raw<float, Dots::L>));
 }
 
-/// Scales of L columns as floats.
-template <int L>
-SMOLVLM_INLINE Vec<float, L> half_scales(const std::byte* scales) {
-    return load_as<float, L>(reinterpret_cast<const half*>(scales));
-}
-
 template <int R, int C, class V>
 SMOLVLM_INLINE void put_tile(const V (&y)[std::size_t{R}][std::size_t{C}], const TileOut<float>& out) {
 #pragma GCC unroll 8
@@ -156,7 +150,7 @@ SMOLVLM_INLINE void tile(const IntegerRows& x, const std::byte* panel, const Int
             if (b % 2 == 0) ask_ahead<far>(scales);
 #pragma GCC unroll 6
             for (int c = 0; c < C; ++c) {
-                const V d = half_scales<V::lanes>(scales + 2 * c * V::lanes);
+                const V d = load_as<float, V::lanes>(reinterpret_cast<const half*>(scales + 2 * c * V::lanes));
 #pragma GCC unroll 8
                 for (int r = 0; r < R; ++r)
                     y[r][c].add_product(to_float<Dots>(sums[r][c]), d * x.scale[r * blocks + b]);

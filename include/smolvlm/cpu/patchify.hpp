@@ -1,14 +1,14 @@
 #pragma once
 /// Pictures to patches and patches to tokens, run by run.      definitions: ref/patchify.hpp, ref/pixel_shuffle.hpp
 
-#include <smolvlm/core/parallel.hpp>
-#include <smolvlm/core/view.hpp>
+#include <smolvlm/core/byte_pixels.hpp>
 
 namespace smolvlm::cpu {
 
-/// x [I, C, height, width]   ->   y [I * (height/p) * (width/p), C*p*p]
-template <class T>
-void patchify(In<T> x, Index p, View<T> y, int threads) {
+/// x [I, C, height, width]   ->   y [I * (height/p) * (width/p), C*p*p]: f(run, c, to) makes of p pixels of channel c, which
+/// lie side by side in x, the p numbers in y.
+template <class S, class T, class F>
+void for_patch_runs(const View<const S>& x, Index p, const View<T>& y, int threads, F f) {
     const Index I = x.dim(0), C = x.dim(1), height = x.dim(2), width = x.dim(3), rows = height / p, cols = width / p;
     if (rows == 0 || cols == 0) return;
     parallel_for(threads, I * rows * cols, Index(64), [&](Index begin, Index end) {
@@ -17,8 +17,20 @@ void patchify(In<T> x, Index p, View<T> y, int threads) {
             T* out = y.data() + n * C * p * p;
             for (Index c = 0; c < C; ++c)
                 for (Index dy = 0; dy < p; ++dy, out += p)
-                    std::copy_n(x.data() + ((i * C + c) * height + Y * p + dy) * width + X * p, p, out);
+                    f(x.data() + ((i * C + c) * height + Y * p + dy) * width + X * p, c, out);
         }
+    });
+}
+
+template <class T>
+void patchify(In<T> x, Index p, View<T> y, int threads) {
+    for_patch_runs(x, p, y, threads, [p](const T* from, Index, T* to) { std::copy_n(from, p, to); });
+}
+template <class T>
+void patchify_bytes(const BytePixels& x, Index p, View<T> y, int threads) {
+    for_patch_runs(x.bytes(), p, y, threads, [&x, p](const std::uint8_t* from, Index c, T* to) {
+        const float* const numbers = x.numbers(c);
+        for (Index i = 0; i < p; ++i) to[i] = static_cast<T>(numbers[from[i]]);
     });
 }
 

@@ -11,6 +11,7 @@
 /// the same bits. An object serves one thread of the caller.
 
 #include <smolvlm/backend/differentiable.hpp>
+#include <smolvlm/core/byte_pixels.hpp>
 #include <smolvlm/cuda/adamw.cuh>
 #include <smolvlm/cuda/attend.cuh>
 #include <smolvlm/cuda/cross_entropy.cuh>
@@ -150,6 +151,15 @@ public:
         cuda::gather(on_.stream(), x.data(), cuda::patch_pixel(x.shape(), patch), over(y), y.numel());
         return y;
     }
+    /// patchify of what the bytes stand for, a quarter to upload: layers ask for it where a backend has it (vision/siglip.hpp).
+    Tensor patchify_bytes(const BytePixels& x, Index patch) {
+        Tensor y = make(shapes::patchify(x.shape(), patch));
+        const cuda::Memory bytes = on_.upload(x.bytes().data(), cuda::bytes<std::uint8_t>(x.bytes().numel()));
+        const cuda::Memory numbers = upload(x.table());
+        cuda::patchify_bytes(on_.stream(), cuda::items<std::uint8_t>(bytes), cuda::items<float>(numbers),
+                             cuda::patch_pixel(x.shape(), patch), y.data(), y.numel());
+        return y;
+    }
     Tensor pixel_shuffle(const Tensor& x, Index rows, Index cols, Index s) {
         Tensor y = make(shapes::pixel_shuffle(x.shape(), rows, cols, s));
         cuda::scatter(on_.stream(), x.data(), cuda::shuffle(rows, cols, s, x.dim(1)), over(y), x.numel());
@@ -258,16 +268,6 @@ public:
         cuda::sample(on_.stream(), logits.data(), cuda::items<float>(random), how, static_cast<std::int32_t*>(ids.data()),
                      logits.dim(0), logits.dim(1));
         return this->ids_on_host(ids, logits.dim(0));
-    }
-    /// Patches of pictures of bytes [I, C, height, width], C <= 4, as patchify of (x / 255 - mean) / deviation.
-    Tensor patchify(std::span<const std::uint8_t> pixels, const Shape& shape, Index patch, std::span<const double> mean,
-                    std::span<const double> deviation) {
-        Tensor y = make(shapes::patchify(shape, patch));
-        const cuda::ByteScale scale = cuda::byte_scale(shape, pixels.size(), mean, deviation);
-        const cuda::Memory bytes = upload(pixels);
-        cuda::patchify_bytes(on_.stream(), cuda::items<std::uint8_t>(bytes), cuda::patch_pixel(shape, patch), scale,
-                             y.data(), y.numel());
-        return y;
     }
     /// One step of AdamW: float masters and means [n] change in place, `model` receives the master rounded to T.
     void adamw(cuda::DeviceTensor<float>& master, const Tensor& gradient, cuda::DeviceTensor<float>& mean,

@@ -90,24 +90,14 @@ __global__ void __launch_bounds__(256, 4) gather_kernel(const T* x, Map map, Sin
     if (i < n) y.put(i, wide(x[map(i)]));
 }
 
-/// Patches of a picture of bytes, scaled and standardised on the way: y = (x / 255 - mean_c) / deviation_c.
-struct ByteScale {
-    float factor[4], shift[4];  // of each channel
-};
+/// y[i] = numbers[c, x[map(i)]]: patches of what the bytes of each channel stand for
 template <class T>
 __global__ void __launch_bounds__(256, 4)
-    patchify_bytes_kernel(const std::uint8_t* x, PatchPixel map, ByteScale scale, T* y, Index n) {
+    patchify_bytes_kernel(const std::uint8_t* x, const float* numbers, PatchPixel map, T* y, Index n) {
     const Index i = global_thread();
     if (i >= n) return;
     const int c = static_cast<int>(i % (map.C * map.p * map.p)) / (map.p * map.p);
-    float factor = scale.factor[0], shift = scale.shift[0];
-#pragma unroll  // compared rather than indexed: a parameter that is indexed is copied to memory first
-    for (int other = 1; other < 4; ++other)
-        if (c == other) {
-            factor = scale.factor[other];
-            shift = scale.shift[other];
-        }
-    y[i] = narrow<T>(static_cast<float>(x[map(i)]) * factor + shift);
+    y[i] = narrow<T>(numbers[256 * c + x[map(i)]]);
 }
 
 template <class T>
@@ -140,8 +130,8 @@ void gather(Stream& on, const T* x, const Map& map, Sink<T> y, Index n) {
     if (n > 0) launch(on, gather_kernel<Map, T>, blocks_for(n, 256), 256, 0, x, map, y, n);
 }
 template <class T>
-void patchify_bytes(Stream& on, const std::uint8_t* x, const PatchPixel& map, const ByteScale& scale, T* y, Index n) {
-    if (n > 0) launch(on, patchify_bytes_kernel<T>, blocks_for(n, 256), 256, 0, x, map, scale, y, n);
+void patchify_bytes(Stream& on, const std::uint8_t* x, const float* numbers, const PatchPixel& map, T* y, Index n) {
+    if (n > 0) launch(on, patchify_bytes_kernel<T>, blocks_for(n, 256), 256, 0, x, numbers, map, y, n);
 }
 
 }  // namespace smolvlm::cuda

@@ -31,20 +31,6 @@ inline PatchPixel patch_pixel(const Shape& x, Index patch) {
 inline PixelShuffle shuffle(Index rows, Index cols, Index s, Index D) {
     return {static_cast<int>(rows), static_cast<int>(cols), static_cast<int>(s), static_cast<int>(D)};
 }
-inline ByteScale byte_scale(const Shape& shape, std::size_t count, std::span<const double> mean,
-                            std::span<const double> deviation) {
-    const auto C = static_cast<std::size_t>(shape[1]);
-    SMOLVLM_CHECK(count == static_cast<std::size_t>(shape.numel()), ShapeError, "patchify: ", count, " bytes do not fill ",
-                  shape);
-    SMOLVLM_CHECK(C <= 4 && mean.size() == C && deviation.size() == C, ShapeError, "patchify: ", mean.size(), " means and ",
-                  deviation.size(), " deviations for ", C, " channels (at most 4)");
-    ByteScale scale{};
-    for (std::size_t c = 0; c < C; ++c) {
-        scale.factor[c] = static_cast<float>(1 / (255 * deviation[c]));
-        scale.shift[c] = static_cast<float>(-mean[c] / deviation[c]);
-    }
-    return scale;
-}
 
 template <class T>
 class Workspace {

@@ -51,7 +51,7 @@ inline void draw_frame(Image& sheet, const ProcessedImage& image, Index index, I
                        const std::string& token, Colour colour, const SheetStyle& style, int threads) {
     const Index tile = image.plan.tile;
     Image frame(tile, tile);
-    std::copy_n(image.pixel_u8.data() + index * 3 * tile * tile, 3 * tile * tile, frame.plane(0));
+    std::copy_n(image.frame(index).data(), 3 * tile * tile, frame.plane(0));
     frame = resize(frame, edge, edge, Resample::bicubic, threads);
     for (int c = 0; c < 3; ++c)
         for (Index y = 0; y < edge; ++y) std::copy_n(frame.row(c, y), edge, sheet.row(c, top + y) + left);

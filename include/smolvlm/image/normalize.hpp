@@ -4,12 +4,11 @@
 ///     v = x * rescale_factor         y = (v - mean_c) / std_c          (1/255, 0.5, 0.5: bytes to [-1, 1])
 ///
 /// v is computed in double and rounded to float, y in float: the reference's roundings exactly (transformers,
-/// image_transforms.py, rescale and normalize). A byte has 256 values, so each channel is one table.
+/// image_transforms.py, rescale and normalize). A byte has 256 values, so each channel is one table (core/byte_pixels.hpp).
 
 #include <array>
 
-#include <smolvlm/core/parallel.hpp>
-#include <smolvlm/core/host_tensor.hpp>
+#include <smolvlm/core/byte_pixels.hpp>
 
 namespace smolvlm {
 
@@ -27,29 +26,19 @@ struct PixelScaling {
         if (do_normalize) v = (v - static_cast<float>(mean[channel])) / static_cast<float>(std[channel]);
         return v;
     }
+    /// The values of all bytes, channel after channel.
+    std::vector<float> table() const {
+        std::vector<float> values;
+        for (int c = 0; c < 3; ++c)
+            for (int x = 0; x < 256; ++x) values.push_back((*this)(x, c));
+        return values;
+    }
 };
 
 /// x [F, 3, H, W]  ->  y [F, 3, H, W]
 inline HostTensor<float> normalize(const HostTensor<std::uint8_t>& x, const PixelScaling& scaling,
                                    int threads = default_threads()) {
-    const auto [frames, channels, height, width] = dims<4>(x.cview());
-    SMOLVLM_CHECK(channels == 3, ShapeError, "normalize: pixels are ", x.shape(),
-                  ", expected 3 channels: [F, 3, H, W]");
-    std::array<std::array<float, 256>, 3> table{};
-    for (int c = 0; c < 3; ++c)
-        for (int value = 0; value < 256; ++value)
-            table[static_cast<std::size_t>(c)][static_cast<std::size_t>(value)] = scaling(value, c);
-    HostTensor<float> y(x.shape());
-    const Index plane = height * width;
-    const std::uint8_t* from = x.data();
-    float* to = y.data();
-    parallel_for(threads, frames * channels, 1, [&table, from, to, plane](Index begin, Index end) {
-        for (Index p = begin; p < end; ++p) {
-            const std::array<float, 256>& values = table[static_cast<std::size_t>(p % 3)];
-            for (Index i = p * plane; i < (p + 1) * plane; ++i) to[i] = values[from[i]];
-        }
-    });
-    return y;
+    return in_numbers<float>({x.cview(), scaling.table()}, threads);
 }
 
 }  // namespace smolvlm

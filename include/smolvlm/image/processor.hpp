@@ -49,6 +49,11 @@ struct ProcessedImage {
     TilePlan plan;
 
     Index frames() const { return pixel_u8.dim(0); }
+    /// [1, 3, T, T]
+    View<const std::uint8_t> frame(Index f) const {
+        const Shape one{1, pixel_u8.dim(1), pixel_u8.dim(2), pixel_u8.dim(3)};
+        return {pixel_u8.data() + f * one.numel(), one};
+    }
 };
 
 inline ProcessedImage process_image(const Image& image, const ImageProcessorConfig& config,

@@ -30,8 +30,9 @@ struct SmolVLM {
         }
     }
 
-    /// pixels [I, C, height, width] -> image features [I * tokens, D]
-    Tensor<B> encode_images(B& be, const Tensor<B>& pixels, const PatchGrid& grid, Probe<B>* probe = nullptr) const {
+    /// pixels [I, C, height, width], a Tensor or BytePixels -> image features [I * tokens, D]
+    template <class Pixels>
+    Tensor<B> encode_images(B& be, const Pixels& pixels, const PatchGrid& grid, Probe<B>* probe = nullptr) const {
         Tensor<B> features = connector.forward(be, vision_model.forward(be, pixels, grid, probe), grid);
         if (probe) (*probe)("connector", features);
         return features;

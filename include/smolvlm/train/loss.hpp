@@ -12,14 +12,7 @@ namespace smolvlm {
 /// Pictures of the batch [I, 3, T, T] as the vision tower takes them.
 template <class T>
 HostTensor<T> batch_pixels(const Batch& batch, const PixelScaling& scaling, int threads) {
-    HostTensor<float> values = normalize(batch.frames, scaling, threads);
-    if constexpr (std::is_same_v<T, float>) {
-        return values;
-    } else {
-        HostTensor<T> wide(values.shape());
-        std::ranges::copy(std::as_const(values).flat(), wide.data());
-        return wide;
-    }
+    return in_numbers<T>({batch.frames.cview(), scaling.table()}, threads);
 }
 
 /// NEFTune (Jain et al. 2023, arXiv:2310.05914): noise on the embeddings of a sequence of T tokens, uniform in

@@ -2,6 +2,7 @@
 /// SigLIP vision tower (Zhai et al. 2023, arXiv:2303.15343) as SmolVLM uses it: patch embedding + learned positions, pre-LN
 /// encoder, final LayerNorm; the whole last hidden state is used, there is no pooling head.
 
+#include <smolvlm/core/byte_pixels.hpp>
 #include <smolvlm/nn/checkpoint.hpp>
 #include <smolvlm/nn/embedding.hpp>
 #include <smolvlm/nn/layer_norm.hpp>
@@ -20,6 +21,13 @@ struct PatchEmbedding {
 
     Tensor<B> forward(B& be, const Tensor<B>& pixels) const {  // [I, C, height, width] -> [I*P, D]
         return be.linear(be.patchify(pixels, patch), weight, bias);
+    }
+    /// The same of bytes: they become numbers on the way into patches on a backend that can, which no contract asks for.
+    Tensor<B> forward(B& be, const BytePixels& pixels) const {
+        if constexpr (requires { be.patchify_bytes(pixels, patch); })
+            return be.linear(be.patchify_bytes(pixels, patch), weight, bias);
+        else
+            return forward(be, be.from_host(in_numbers<typename B::Scalar>(pixels)));
     }
     static void visit(auto& self, auto&& f) {
         f("weight", self.weight, Shape{self.width, self.channels, self.patch, self.patch});
@@ -42,8 +50,10 @@ struct SiglipVision {
           layers(static_cast<std::size_t>(config.num_hidden_layers), EncoderLayer<B>(config)),
           post_layernorm(config.hidden_size, config.layer_norm_eps) {}
 
-    /// pixels [I, C, height, width], normalised; grid = make_patch_grid(...) of them -> [I*P, D]
-    Tensor<B> forward(B& be, const Tensor<B>& pixels, const PatchGrid& grid, Probe<B>* probe = nullptr) const {
+    /// pixels [I, C, height, width]: a Tensor of them, normalised, or BytePixels; grid = make_patch_grid(...) of them
+    /// -> [I*P, D]
+    template <class Pixels>
+    Tensor<B> forward(B& be, const Pixels& pixels, const PatchGrid& grid, Probe<B>* probe = nullptr) const {
         Tensor<B> x = patch_embedding.forward(be, pixels);
         be.add_to(x, position_embedding.forward(be, grid.position_ids));
         if (probe) (*probe)("vision.embeddings", x);
