@@ -74,6 +74,21 @@ TEST_CASE("cpu mlp: maps that are multiplied in different ways") {
     mixed(DType::f32, DType::f32, DType::q4_0);
 }
 
+TEST_CASE("cpu mlp: narrow rows too wide for the second cache go through its maps one by one") {
+    const Index inner = second_cache_bytes() / 256;  // 32 rows of as many floats are half of it
+    for (Index more : {-64, 64}) {
+        Cpu<float> be(1, cpu_path(), Precision::int8);
+        const auto weight = [&](Index rows, Index cols) {
+            return be.make_weight(HostWeight::from_tensor(as<float>(random_tensor({rows, cols}, 1))));
+        };
+        const auto w1 = weight(inner + more, 8), w2 = weight(8, inner + more);
+        const cpu::Mlp<float> mlp{w1, {}, nullptr, w2, {}};
+        CHECK(mlp.in_one_piece(100) == (more < 0));
+        CHECK(mlp.in_one_piece(1));
+        check_mlp(be, 40, 8, inner + more, DType::f32);
+    }
+}
+
 TEST_CASE("cpu mlp: wrong shapes are refused") {
     Cpu<float> be(1);
     const auto w = [&](Index rows, Index cols) {

@@ -30,7 +30,10 @@ struct Mlp {
     bool in_one_piece(Index rows) const {
         const bool alike = gate.in_integers() == down.in_integers() && (!up || multiplied_alike(gate, *up));
         const bool few = rows <= linear_detail::few_rows, file_rows = gate.in_file_rows() || down.in_file_rows();
-        return alike && rows > 0 && !(few && file_rows);
+        // Narrow rows so wide that not 32 fit into half the second cache: all weights would come from memory for each few.
+        const Index row_bytes = (parts() * inner() + width()) * static_cast<Index>(sizeof(T));
+        const bool wide = !few && gate.in_integers() && 32 * row_bytes > second_cache_bytes() / 2;
+        return alike && rows > 0 && !(few && file_rows) && !wide;
     }
 };
 

@@ -90,7 +90,8 @@ private:
 namespace narrow_detail {
 
 inline constexpr Index few_rows = integer_detail::few_rows, width = IntegerLayout::width;
-inline constexpr Index near_bytes = 384 * 1024;  // of narrow rows that stay in the second cache while panels pass by
+/// Of narrow rows that stay in the second cache while panels pass by.
+inline Index near_bytes() { return second_cache_bytes() * 3 / 8; }
 
 /// out = plus + rows [first, count] times the panels p0 .. p1 - 1 of w; `out` is where panel p0 begins. edge: [count, width]
 inline void times_panels(const NarrowRows& x, bool far, Index first, Index count, const PackedWeight<float>& w, Index p0,
@@ -134,7 +135,7 @@ inline void narrow_linear(In<float> x, Maps<float> maps, CpuPath path, const Tea
         });
         return;
     }
-    const Index most = std::clamp<Index>(near_bytes * N / static_cast<Index>(bytes), 16, 256);
+    const Index most = std::clamp<Index>(near_bytes() * N / static_cast<Index>(bytes), 16, 256);
     const Index row_blocks = (N + most - 1) / most, block = ((N + row_blocks - 1) / row_blocks + 7) / 8 * 8;
     const Index wanted = team.threads > 1 ? (8 * team.threads + row_blocks - 1) / row_blocks : 1;
     const Index groups = std::clamp<Index>(wanted, 1, panels);
