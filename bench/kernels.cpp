@@ -17,7 +17,11 @@ using namespace smolvlm;
 
 namespace {
 
-enum class Peak { floats, integers, reading };
+enum class Peak { floats, words, bytes, reading };
+
+bench::Numbers numbers_of(Peak peak) {
+    return peak == Peak::bytes ? bench::Numbers::bytes : peak == Peak::words ? bench::Numbers::words : bench::Numbers::floats;
+}
 
 HostTensor<float> random_tensor(const Shape& shape, std::uint64_t seed) {
     Random random(seed);
@@ -53,7 +57,7 @@ void measure(benchmark::State& state, CpuPath path, Peak against, double work, F
         since_peak += seconds;
         if (since_peak < 2e-3) continue;
         since_peak = 0;
-        peak = std::max(peak, against == Peak::reading ? burst_gbps(path) : bench::burst_gflops(path, against == Peak::integers));
+        peak = std::max(peak, against == Peak::reading ? burst_gbps(path) : bench::burst_gflops(path, numbers_of(against)));
     }
     const double rate = work / best / 1e9;
     state.counters[against == Peak::reading ? "GB/s" : "GFLOP/s"] = rate;
@@ -68,6 +72,7 @@ struct Held {
 };
 constexpr Held held_as[] = {{"f32", DType::f32, Precision::exact},
                             {"bf16_widened", DType::bf16, Precision::exact},
+                            {"bf16", DType::bf16, Precision::native},  // as words, as bf16, or widened: whatever is fastest
                             {"int8", DType::f32, Precision::int8},
                             {"q8_0", DType::q8_0, Precision::native},
                             {"q4_0", DType::q4_0, Precision::native},
@@ -77,8 +82,10 @@ void many_rows(benchmark::State& state, const Held& held, Index N, Index M, Inde
     Cpu<float> be(1, cpu_path(), held.precision);
     const auto w = be.make_weight(HostWeight::from_tensor(random_tensor({M, K}, 1)).converted(held.dtype));
     const auto x = random_tensor({N, K}, 2);
-    const bool integers = w.in_integers();
-    measure(state, be.path(), integers ? Peak::integers : Peak::floats, 2 * static_cast<double>(N * M * K),
+    const IntegerFormat format = w.integers().format;
+    const Peak peak = format == IntegerFormat::int16 ? Peak::words
+                      : format == IntegerFormat::none || format == IntegerFormat::bf16 ? Peak::floats : Peak::bytes;
+    measure(state, be.path(), peak, 2 * static_cast<double>(N * M * K),
             [&] { benchmark::DoNotOptimize(be.linear(x, w, {}).data()); });
 }
 
@@ -98,14 +105,15 @@ void one_row(benchmark::State& state, const Held& held, Index M, Index K) {
     });
 }
 
-void attention(benchmark::State& state, Heads heads, Index T, bool causal) {
+void attention(benchmark::State& state, Precision precision, Heads heads, Index T, bool causal) {
     constexpr Index K = 64;
-    Cpu<float> be(1);
+    Cpu<float> be(1, precision);
     const auto q = random_tensor({T, heads.query * K}, 1), k = random_tensor({T, heads.kv * K}, 2);
     const auto v = random_tensor({T, heads.kv * K}, 3);
     const Segments segments(causal ? Segments::Mask::causal : Segments::Mask::full, {{0, T, 0, T}});
     const double pairs = static_cast<double>(causal ? T * (T + 1) / 2 : T * T);
-    measure(state, be.path(), Peak::floats, 4 * pairs * static_cast<double>(heads.query * K),
+    const bool words = precision != Precision::exact && cpu::has_fast_words(be.path());
+    measure(state, be.path(), words ? Peak::words : Peak::floats, 4 * pairs * static_cast<double>(heads.query * K),
             [&] { benchmark::DoNotOptimize(be.attention(q, k, v, heads, segments).data()); });
 }
 
@@ -136,9 +144,13 @@ int main(int argc, char** argv) {
                 [=](benchmark::State& state) { one_row(state, held, s[0], s[1]); });
     }
     add("linear/f32/64x576x12288", [](benchmark::State& state) { many_rows(state, held_as[0], 64, 576, 12288); });
-    add("linear/int8/64x576x12288", [](benchmark::State& state) { many_rows(state, held_as[2], 64, 576, 12288); });
-    add("attention/full/1024", [](benchmark::State& state) { attention(state, {12, 12}, 1024, false); });
-    add("attention/causal/1200", [](benchmark::State& state) { attention(state, {9, 3}, 1200, true); });
+    add("linear/int8/64x576x12288", [](benchmark::State& state) { many_rows(state, held_as[3], 64, 576, 12288); });
+    for (const auto& [name, precision] : {std::pair{"", Precision::exact}, std::pair{"_narrow", Precision::native}}) {
+        add(join("attention", name, "/full/1024"),
+            [=](benchmark::State& state) { attention(state, precision, {12, 12}, 1024, false); });
+        add(join("attention", name, "/causal/1200"),
+            [=](benchmark::State& state) { attention(state, precision, {9, 3}, 1200, true); });
+    }
     add("layer_norm/1024x768", [](benchmark::State& state) {
         const auto w = random_tensor({768}, 2);
         elementwise(state, {1024, 768}, 2, [&](auto& be, const auto& x) { return be.layer_norm(x, w, w, 1e-6); });

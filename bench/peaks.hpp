@@ -83,24 +83,49 @@ struct MultiplyAddBytes {
     }
 };
 
-/// One thread's float multiply-adds, or integer ones, in a few dozen microseconds: to be taken between the runs of a
-/// kernel, the best of many against the best of many.
-inline double burst_gflops(CpuPath path, bool integers) {
+/// Products of 16-bit integers that touch no memory.
+struct MultiplyAddWords {
+    template <class Words>
+    SMOLVLM_INLINE static void run(Index repeats, std::int32_t* out) {
+        constexpr int sums = Words::bytes == 64 ? 20 : 8;
+        typename Words::Ints x[std::size_t{sums}], w, pair;
+        cpu::detail::broadcast(out, w);
+        cpu::detail::broadcast(out + 1, pair);
+#pragma GCC unroll 20
+        for (int i = 0; i < sums; ++i) cpu::detail::broadcast(out + i % 4, x[i]);
+#pragma GCC unroll 1
+        for (Index r = 0; r < repeats; ++r)
+#pragma GCC unroll 20
+            for (int i = 0; i < sums; ++i) Words::add(x[i], w, pair);
+        typename Words::Ints total = x[0];
+#pragma GCC unroll 20
+        for (int i = 1; i < sums; ++i) total += x[i];
+        std::memcpy(out, &total, 16);
+    }
+};
+
+enum class Numbers { floats, words, bytes };
+
+/// One thread's multiply-adds of such numbers in a few dozen microseconds: to be taken between the runs of a kernel, the best
+/// of many against the best of many.
+inline double burst_gflops(CpuPath path, Numbers of) {
     constexpr Index repeats = 20'000;
     const bool wide = path >= CpuPath::avx512;
     const double start = now();
     float numbers[] = {0.999f, 0.001f, 1.0f, 0.0f};
-    std::int32_t bytes[] = {0x01010101, 0x01010101, 1, 1};
-    if (integers)
-        cpu::dispatch_integers<MultiplyAddBytes>(path, repeats, static_cast<std::int32_t*>(bytes));
+    std::int32_t integers[] = {0x01010101, 0x01010101, 1, 1};
+    if (of == Numbers::bytes)
+        cpu::dispatch_integers<MultiplyAddBytes>(path, repeats, static_cast<std::int32_t*>(integers));
+    else if (of == Numbers::words)
+        cpu::dispatch_words<MultiplyAddWords>(path, repeats, static_cast<std::int32_t*>(integers));
     else
         cpu::dispatch<MultiplyAdd>(path, repeats, static_cast<float*>(numbers));
     volatile float sink = numbers[3];
-    volatile std::int32_t integer_sink = bytes[0];
+    volatile std::int32_t integer_sink = integers[0];
     (void)sink, (void)integer_sink;
-    const double registers = integers ? (wide ? 20 : 8) : (wide ? 20 : 12);
-    const double lanes = wide ? 16 : path == CpuPath::avx2 ? 8 : 4;
-    return 2 * static_cast<double>(repeats) * registers * lanes * (integers ? 4 : 1) / (now() - start) / 1e9;
+    const double registers = wide ? 20 : of == Numbers::floats ? 12 : 8;
+    const double lanes = wide ? 16 : path == CpuPath::avx2 ? 8 : 4, each = of == Numbers::bytes ? 4 : of == Numbers::words ? 2 : 1;
+    return 2 * static_cast<double>(repeats) * registers * lanes * each / (now() - start) / 1e9;
 }
 
 /// Float multiply-adds of all threads together, in GFLOP/s.
