@@ -33,22 +33,13 @@ struct RoundValues {
         constexpr int L = lanes<float, Bytes>;
         using V = Vec<float, L>;
         for (Index d = 0; d < width; d += L) {
-            V most = V::zero(), poison = V::zero(), factors;
-            for (Index j = 0; j < unit_keys; ++j) {
-                const V x = V::load(values + j * width + d);
-                most = max(max(x, V::zero() - x), most);
-                poison.add_product(0.0f, x);
-            }
-            for (int lane = 0; lane < L; ++lane) {
-                const WordScale s(most.v[lane], most_value, poison.v[lane]);
-                factors.v[lane] = s.factor;
-                scales[d + lane] = s.scale;
-            }
+            Magnitudes<V> seen{V::zero(), V::zero()};
+            for (Index j = 0; j < unit_keys; ++j) seen.look(V::load(values + j * width + d));
+            const V factors = seen.of_columns(most_value, scales + d);
             for (Index j = 0; j < unit_keys; j += 2) {
                 const auto even = rounded_words(V::load(values + j * width + d) * factors);
                 const auto odd = rounded_words(V::load(values + (j + 1) * width + d) * factors);
-                const auto pair = (even.v & 0xffff) | (odd.v << 16);
-                std::memcpy(static_cast<void*>(pairs + (j / 2 * width + d) * 2), &pair, sizeof pair);
+                word_pairs(even, odd).store(reinterpret_cast<std::int32_t*>(pairs + (j / 2 * width + d) * 2));
             }
         }
     }

@@ -72,24 +72,18 @@ struct PairsToWords {
         using V = Vec<float, L>;
         auto* const scales = reinterpret_cast<float*>(to + lines * IntegerLayout::line);
         for (Index c = 0; c < IntegerLayout::width; c += L) {
-            V most = V::zero(), poison = V::zero(), factors, scale;
+            Magnitudes<V> seen{V::zero(), V::zero()};
             for (Index i = 0; i < lines; ++i) {
                 const auto [even, odd] = pair<L>(from + i * IntegerLayout::line + 4 * c);
-                most = max(max(max(even, V::zero() - even), max(odd, V::zero() - odd)), most);
-                poison.add_product(0.0f, even);
-                poison.add_product(0.0f, odd);
+                seen.look(even);
+                seen.look(odd);
             }
-            for (int lane = 0; lane < L; ++lane) {
-                const WordScale s(most.v[lane], most_word_weight, poison.v[lane]);
-                factors.v[lane] = s.factor;
-                scale.v[lane] = s.scale;
-            }
+            const V factors = seen.of_columns(most_word_weight, scales + c);
             for (Index i = 0; i < lines; ++i) {
                 const auto [even, odd] = pair<L>(from + i * IntegerLayout::line + 4 * c);
-                const auto words = (rounded_words(even * factors).v & 0xffff) | (rounded_words(odd * factors).v << 16);
-                std::memcpy(to + i * IntegerLayout::line + 4 * c, &words, sizeof words);
+                word_pairs(rounded_words(even * factors), rounded_words(odd * factors))
+                    .store(reinterpret_cast<std::int32_t*>(to + i * IntegerLayout::line + 4 * c));
             }
-            scale.store(scales + c);
         }
     }
 

@@ -11,7 +11,7 @@
 #include <cstdint>
 
 #include <smolvlm/core/view.hpp>
-#include <smolvlm/cpu/dispatch.hpp>
+#include <smolvlm/cpu/row_scale.hpp>
 
 namespace smolvlm::cpu {
 
@@ -58,20 +58,15 @@ private:
         constexpr int L = lanes<float, Bytes>;
         using V = Vec<float, L>;
         const Index whole = n / L * L, rest = n - whole;
-        V most = V::zero(), poison = V::zero();
-        const auto look = [&](const V& v) __attribute__((always_inline)) {
-            most = max(max(v, V::zero() - v), most);
-            poison.add_product(0.0f, v);  // NaN where v is no number or infinite
-        };
-        for (Index i = 0; i < whole; i += L) look(V::load(x + i));
-        if (rest) look(V::load_first(x + whole, rest));
-        const float largest_magnitude = largest(most), inverse = 127 / largest_magnitude;
-        const float factor = inverse <= 3e38f ? inverse : 0.0f;  // nothing but zeros (or nearly): all q are zero
+        Magnitudes<V> seen{V::zero(), V::zero()};
+        for (Index i = 0; i < whole; i += L) seen.look(V::load(x + i));
+        if (rest) seen.look(V::load_first(x + whole, rest));
+        const RowScale by = seen.of_row(127);
         detail::Raw<std::int32_t, L> total{};
         const auto convert = [&](const V& v, std::int8_t* to) __attribute__((always_inline)) {
             constexpr float shift = 0x1.8p23f;  // adding it rounds to an integer, which then sits in the low bits
             detail::Raw<std::int32_t, L> bits;
-            detail::reinterpret((v * factor + shift).v, bits);
+            detail::reinterpret((v * by.factor + shift).v, bits);
             bits -= 0x4b400000;
             total += bits;
             store_low_bytes<L>(bits, to);
@@ -84,7 +79,7 @@ private:
         }
         Vec<std::int32_t, L> sums;
         sums.v = total;
-        *scale = factor > 0 ? largest_magnitude / 127 + sum(poison) : sum(poison);
+        *scale = by.scale;
         *start = -offset * sum(sums);
     }
 };

@@ -1,26 +1,12 @@
 #pragma once
-/// Floats as 16-bit integers with a scale:
-///
-///     q_k = round(limit x_k / max |x|)      x_k ~ s q_k,   s = max |x| / limit
-///
-/// The limit is such that sums of so many products fit into 32 bits. A row with a NaN or an infinity has the scale NaN.
+/// Floats as 16-bit integers with a scale (cpu/row_scale.hpp), the limit being such that sums of products fit into 32 bits.
 
 #include <cstring>
 #include <utility>
 
-#include <smolvlm/cpu/dispatch.hpp>
+#include <smolvlm/cpu/row_scale.hpp>
 
 namespace smolvlm::cpu {
-
-/// Scale of numbers of which `most` is the largest magnitude, and its inverse; poison: NaN where one is none.
-struct WordScale {
-    float scale, factor;
-    WordScale(float largest_magnitude, float limit, float poison) {
-        const float inverse = limit / largest_magnitude;
-        factor = inverse <= 3e38f ? inverse : 0.0f;  // nothing but zeros, or nearly
-        scale = factor > 0 ? largest_magnitude / limit + poison : poison;
-    }
-};
 
 template <int L>
 SMOLVLM_INLINE Vec<std::int32_t, L> rounded_words(const Vec<float, L>& x) {
@@ -48,6 +34,14 @@ SMOLVLM_INLINE void store_words(const Vec<std::int32_t, L>& x, std::int16_t* to)
     store_words<L>(x, to, std::make_index_sequence<std::size_t{L}>());
 }
 
+/// Two words in each of L 32-bit numbers, the first in the lower half.
+template <int L>
+SMOLVLM_INLINE Vec<std::int32_t, L> word_pairs(const Vec<std::int32_t, L>& first, const Vec<std::int32_t, L>& second) {
+    Vec<std::int32_t, L> pairs;
+    pairs.v = (first.v & 0xffff) | (second.v << 16);
+    return pairs;
+}
+
 /// rows [count, width] of floats, width whole registers, to words `stride` apart; scales[r] as above, times `times`.
 struct RoundWords {
     template <int Bytes>
@@ -56,13 +50,9 @@ struct RoundWords {
         constexpr int L = lanes<float, Bytes>;
         using V = Vec<float, L>;
         for (Index r = 0; r < count; ++r, rows += width, to += stride) {
-            V most = V::zero(), poison = V::zero();
-            for (Index d = 0; d < width; d += L) {
-                const V x = V::load(rows + d);
-                most = max(max(x, V::zero() - x), most);
-                poison.add_product(0.0f, x);
-            }
-            const WordScale s(largest(most), limit, sum(poison));
+            Magnitudes<V> seen{V::zero(), V::zero()};
+            for (Index d = 0; d < width; d += L) seen.look(V::load(rows + d));
+            const RowScale s = seen.of_row(limit);
             for (Index d = 0; d < width; d += L) store_words<L>(rounded_words(V::load(rows + d) * s.factor), to + d);
             scales[r] = s.scale * times;
         }
@@ -75,13 +65,9 @@ struct RoundThroughWords {
     SMOLVLM_INLINE static void run(float* row, Index K, float limit) {
         constexpr int L = lanes<float, Bytes>;
         using V = Vec<float, L>;
-        V most = V::zero(), poison = V::zero();
-        for (Index k = 0; k < K; k += L) {
-            const V x = V::load_first(row + k, std::min<Index>(L, K - k));
-            most = max(max(x, V::zero() - x), most);
-            poison.add_product(0.0f, x);
-        }
-        const WordScale s(largest(most), limit, sum(poison));
+        Magnitudes<V> seen{V::zero(), V::zero()};
+        for (Index k = 0; k < K; k += L) seen.look(V::load_first(row + k, std::min<Index>(L, K - k)));
+        const RowScale s = seen.of_row(limit);
         for (Index k = 0; k < K; k += L) {
             const V rounded = V::load_first(row + k, std::min<Index>(L, K - k)) * s.factor + 0x1.8p23f - 0x1.8p23f;
             (rounded * s.scale).store_first(row + k, std::min<Index>(L, K - k));
