@@ -50,10 +50,9 @@ Precision EngineFlags::precision() const {
     return dtype == "q8_0" || dtype == "q4_0" || dtype == "bf16" ? Precision::native : Precision::exact;
 }
 
-CacheFormat EngineFlags::cache_format() const {
-    if (kv_cache == "int8") return CacheFormat::int8;
-    const bool exact = kv_cache.empty() ? precision() == Precision::exact : kv_cache == "exact";
-    return exact ? CacheFormat::exact : CacheFormat::bf16;
+std::optional<CacheFormat> EngineFlags::cache_format() const {
+    if (kv_cache.empty()) return std::nullopt;
+    return kv_cache == "int8" ? CacheFormat::int8 : kv_cache == "bf16" ? CacheFormat::bf16 : CacheFormat::exact;
 }
 
 #ifndef SMOLVLM_CUDA

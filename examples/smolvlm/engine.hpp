@@ -3,6 +3,7 @@
 /// file of its own (engine_*.cpp), so that the commands themselves compile in a second.
 
 #include <memory>
+#include <optional>
 #include <smolvlm/pipeline.hpp>
 
 #include "inputs.hpp"
@@ -27,7 +28,7 @@ struct EngineFlags {
     /// What they are multiplied in.
     smolvlm::Precision precision() const;
     /// What keys and values of earlier tokens are kept as.
-    smolvlm::CacheFormat cache_format() const;
+    std::optional<smolvlm::CacheFormat> cache_format() const;
 };
 
 struct GenerateRequest {
@@ -67,7 +68,7 @@ public:
 std::unique_ptr<Engine> make_engine(const EngineFlags& flags);
 
 // engine_cpu_float.cpp, engine_cpu_double.cpp, engine_ref.cpp
-std::unique_ptr<Engine> make_cpu_float(int threads, smolvlm::Precision precision, smolvlm::CacheFormat cache);
+std::unique_ptr<Engine> make_cpu_float(int threads, smolvlm::Precision precision, std::optional<smolvlm::CacheFormat> cache);
 std::unique_ptr<Engine> make_cpu_double(int threads);
 std::unique_ptr<Engine> make_ref_float();
 std::unique_ptr<Engine> make_ref_double();

@@ -4,7 +4,7 @@
 
 namespace cli {
 
-std::unique_ptr<Engine> make_cpu_float(int threads, smolvlm::Precision precision, smolvlm::CacheFormat cache) {
+std::unique_ptr<Engine> make_cpu_float(int threads, smolvlm::Precision precision, std::optional<smolvlm::CacheFormat> cache) {
     return std::make_unique<EngineOn<smolvlm::Cpu<float>>>(threads, precision, cache);
 }
 
