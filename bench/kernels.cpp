@@ -8,6 +8,8 @@
 
 #include <benchmark/benchmark.h>
 
+#include <optional>
+
 #include <smolvlm/core/random.hpp>
 #include <smolvlm/cpu/cpu.hpp>
 
@@ -17,11 +19,9 @@ using namespace smolvlm;
 
 namespace {
 
-enum class Peak { floats, words, bytes, reading };
-
-bench::Numbers numbers_of(Peak peak) {
-    return peak == Peak::bytes ? bench::Numbers::bytes : peak == Peak::words ? bench::Numbers::words : bench::Numbers::floats;
-}
+/// Products of such numbers, or where there are none, reading memory.
+using Peak = std::optional<bench::Numbers>;
+constexpr Peak reading = std::nullopt;
 
 HostTensor<float> random_tensor(const Shape& shape, std::uint64_t seed) {
     Random random(seed);
@@ -57,10 +57,10 @@ void measure(benchmark::State& state, CpuPath path, Peak against, double work, F
         since_peak += seconds;
         if (since_peak < 2e-3) continue;
         since_peak = 0;
-        peak = std::max(peak, against == Peak::reading ? burst_gbps(path) : bench::burst_gflops(path, numbers_of(against)));
+        peak = std::max(peak, against ? bench::burst_gflops(path, *against) : burst_gbps(path));
     }
     const double rate = work / best / 1e9;
-    state.counters[against == Peak::reading ? "GB/s" : "GFLOP/s"] = rate;
+    state.counters[against ? "GFLOP/s" : "GB/s"] = rate;
     state.counters["peak"] = peak;
     state.counters["of_peak"] = rate / peak;
 }
@@ -83,8 +83,10 @@ void many_rows(benchmark::State& state, const Held& held, Index N, Index M, Inde
     const auto w = be.make_weight(HostWeight::from_tensor(random_tensor({M, K}, 1)).converted(held.dtype));
     const auto x = random_tensor({N, K}, 2);
     const IntegerFormat format = w.integers().format;
-    const Peak peak = format == IntegerFormat::int16 ? Peak::words
-                      : format == IntegerFormat::none || format == IntegerFormat::bf16 ? Peak::floats : Peak::bytes;
+    const bool floats = format == IntegerFormat::none || format == IntegerFormat::bf16;
+    const auto peak = floats                            ? bench::Numbers::floats
+                      : format == IntegerFormat::int16 ? bench::Numbers::words
+                                                       : bench::Numbers::bytes;
     measure(state, be.path(), peak, 2 * static_cast<double>(N * M * K),
             [&] { benchmark::DoNotOptimize(be.linear(x, w, {}).data()); });
 }
@@ -99,7 +101,7 @@ void one_row(benchmark::State& state, const Held& held, Index M, Index K) {
     const auto x = random_tensor({1, K}, 2);
     std::size_t next = 0;
     const std::size_t together = std::max<std::size_t>(1, (std::size_t(16) << 20) / weights[0].bytes());
-    measure(state, be.path(), Peak::reading, static_cast<double>(together * weights[0].bytes()), [&] {
+    measure(state, be.path(), reading, static_cast<double>(together * weights[0].bytes()), [&] {
         for (std::size_t i = 0; i < together; ++i, next = (next + 1) % weights.size())
             benchmark::DoNotOptimize(be.linear(x, weights[next], {}).data());
     });
@@ -113,7 +115,8 @@ void attention(benchmark::State& state, Precision precision, Heads heads, Index 
     const Segments segments(causal ? Segments::Mask::causal : Segments::Mask::full, {{0, T, 0, T}});
     const double pairs = static_cast<double>(causal ? T * (T + 1) / 2 : T * T);
     const bool words = precision != Precision::exact && cpu::has_fast_words(be.path());
-    measure(state, be.path(), words ? Peak::words : Peak::floats, 4 * pairs * static_cast<double>(heads.query * K),
+    const double work = 4 * pairs * static_cast<double>(heads.query * K);
+    measure(state, be.path(), words ? bench::Numbers::words : bench::Numbers::floats, work,
             [&] { benchmark::DoNotOptimize(be.attention(q, k, v, heads, segments).data()); });
 }
 
@@ -122,7 +125,7 @@ template <class F>
 void elementwise(benchmark::State& state, const Shape& shape, double passes, F f) {
     Cpu<float> be(1);
     const auto x = random_tensor(shape, 1);
-    measure(state, be.path(), Peak::reading, passes * sizeof(float) * static_cast<double>(x.numel()),
+    measure(state, be.path(), reading, passes * sizeof(float) * static_cast<double>(x.numel()),
             [&] { benchmark::DoNotOptimize(f(be, x).data()); });
 }
 

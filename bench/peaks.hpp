@@ -9,7 +9,7 @@
 #include <vector>
 
 #include <smolvlm/core/parallel.hpp>
-#include <smolvlm/cpu/integer_dot.hpp>
+#include <smolvlm/cpu/word_dot.hpp>
 
 namespace bench {
 
@@ -58,49 +58,41 @@ struct MultiplyAdd {
     }
 };
 
-/// Products of bytes that touch no memory.
+/// Integer products that touch no memory: add(sums) again and again, for as many independent sums as hide the latency.
+template <class Dots, class Add>
+SMOLVLM_INLINE void add_integers(Index repeats, std::int32_t* out, const Add& add) {
+    constexpr int sums = Dots::bytes == 64 ? 20 : 8;
+    typename Dots::Ints x[std::size_t{sums}];
+#pragma GCC unroll 20
+    for (int i = 0; i < sums; ++i) cpu::detail::broadcast(out + i % 4, x[i]);
+#pragma GCC unroll 1
+    for (Index r = 0; r < repeats; ++r)
+#pragma GCC unroll 20
+        for (int i = 0; i < sums; ++i) add(x[i]);
+    typename Dots::Ints total = x[0];
+#pragma GCC unroll 20
+    for (int i = 1; i < sums; ++i) total += x[i];
+    std::memcpy(out, &total, 16);
+}
 struct MultiplyAddBytes {
     template <class Dots>
     SMOLVLM_INLINE static void run(Index repeats, std::int32_t* out) {
-        constexpr int sums = Dots::bytes == 64 ? 20 : 8;
-        typename Dots::Ints x[std::size_t{sums}];
         typename Dots::Operand w;
         typename Dots::Activations four;
         cpu::detail::Raw<std::uint32_t, Dots::L> bytes;
         cpu::detail::broadcast(out, bytes);
         Dots::weights(bytes, w);
         Dots::activations(reinterpret_cast<const std::int8_t*>(out + 1), four);
-#pragma GCC unroll 20
-        for (int i = 0; i < sums; ++i) cpu::detail::broadcast(out + i % 4, x[i]);
-#pragma GCC unroll 1
-        for (Index r = 0; r < repeats; ++r)
-#pragma GCC unroll 20
-            for (int i = 0; i < sums; ++i) Dots::add(x[i], w, four);
-        typename Dots::Ints total = x[0];
-#pragma GCC unroll 20
-        for (int i = 1; i < sums; ++i) total += x[i];
-        std::memcpy(out, &total, 16);
+        add_integers<Dots>(repeats, out, [&](auto& sums) __attribute__((always_inline)) { Dots::add(sums, w, four); });
     }
 };
-
-/// Products of 16-bit integers that touch no memory.
 struct MultiplyAddWords {
     template <class Words>
     SMOLVLM_INLINE static void run(Index repeats, std::int32_t* out) {
-        constexpr int sums = Words::bytes == 64 ? 20 : 8;
-        typename Words::Ints x[std::size_t{sums}], w, pair;
+        typename Words::Ints w, pair;
         cpu::detail::broadcast(out, w);
         cpu::detail::broadcast(out + 1, pair);
-#pragma GCC unroll 20
-        for (int i = 0; i < sums; ++i) cpu::detail::broadcast(out + i % 4, x[i]);
-#pragma GCC unroll 1
-        for (Index r = 0; r < repeats; ++r)
-#pragma GCC unroll 20
-            for (int i = 0; i < sums; ++i) Words::add(x[i], w, pair);
-        typename Words::Ints total = x[0];
-#pragma GCC unroll 20
-        for (int i = 1; i < sums; ++i) total += x[i];
-        std::memcpy(out, &total, 16);
+        add_integers<Words>(repeats, out, [&](auto& sums) __attribute__((always_inline)) { Words::add(sums, w, pair); });
     }
 };
 

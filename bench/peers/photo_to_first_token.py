@@ -60,7 +60,7 @@ def write_truth(args, work, pixels, ids):
 
     with torch.no_grad():
         out = float_model(args)(input_ids=torch.tensor([ids]), pixel_values=torch.tensor(pixels)[None], use_cache=False,
-                         logits_to_keep=1)
+                                logits_to_keep=1)
     np.save(work / "truth.npy", out.logits[0, -1].numpy())
 
 
