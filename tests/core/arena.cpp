@@ -54,7 +54,19 @@ TEST_CASE("storage: a part may be written by its only holder, and keeps the whol
     CHECK_FALSE(Storage::borrow(bytes, sizeof bytes, nullptr).writable_alone());
 }
 
-TEST_CASE("arena: what fills a huge page begins at one") {
-    CHECK(reinterpret_cast<std::uintptr_t>(allocate_huge(5 << 20).data()) % huge_page_bytes == 0);
-    CHECK(allocate_huge(3).capacity() >= 3);
+TEST_CASE("storage: what fills a huge page begins at one, from a pool too, and has the size that was asked for") {
+    const auto begins_a_page = [](const Storage& s) { return reinterpret_cast<std::uintptr_t>(s.data()) % huge_page_bytes == 0; };
+    const Storage large = Storage::allocate(5 << 20), small = Storage::allocate(3);
+    CHECK(begins_a_page(large));
+    CHECK(large.capacity() == 5 << 20);
+    CHECK(small.capacity() == 64);
+    Pool pool;
+    const std::byte* before = nullptr;
+    for (int i = 0; i < 3; ++i) {
+        const Storage pooled = pool.take((5 << 20) + 1);  // freed, it is found again
+        CHECK(begins_a_page(pooled));
+        CHECK((i == 0 || pooled.data() == before));
+        before = pooled.data();
+    }
+    CHECK(pool.fresh_allocations() == 1);
 }

@@ -70,7 +70,7 @@ inline const std::vector<Foreign>& foreign_headers() {
         {"omp.h", {"core/parallel.hpp"}},
         {"mpi.h", {"train/mpi.hpp"}},
         {"cuda_runtime.h", {"cuda/platform.cuh", "cuda/calls.cuh"}},
-        {"sys/", {"io/", "core/arena.hpp", "image/save_png.hpp", "core/cpu_features.hpp", "cuda/emulation/fiber.cuh"}},
+        {"sys/", {"io/", "core/storage.hpp", "image/save_png.hpp", "core/cpu_features.hpp", "cuda/emulation/fiber.cuh"}},
         {"ucontext.h", {"cuda/emulation/fiber.cuh"}},
         {"fcntl.h", {"io/"}},
         {"unistd.h", {"io/", "checkpoint/", "image/save_png.hpp", "core/cpu_features.hpp", "cuda/emulation/fiber.cuh"}},

@@ -1,29 +1,12 @@
 #pragma once
-/// Where what is read once a token, narrow weights and keys, lies side by side: in huge pages. To look up where each page
-/// of 4 KiB lies took a fifth of a token's time (256M, Q4_0, two cores of an AMD EPYC), and to get 456 MB in such pages most
-/// of the time of loading.
-
-#if defined(__linux__)
-#include <sys/mman.h>
-#endif
+/// Where what is read once a token, narrow weights and keys, lies side by side: in huge pages (core/storage.hpp), however
+/// small its pieces are.
 
 #include <algorithm>
 
 #include <smolvlm/core/storage.hpp>
 
 namespace smolvlm {
-
-inline constexpr std::size_t huge_page_bytes = std::size_t(2) << 20;
-
-/// Fresh uninitialised bytes, in huge pages if they fill one and the system has them.
-inline Storage allocate_huge(std::size_t bytes) {
-    if (bytes < huge_page_bytes) return Storage::allocate(bytes);
-    Storage storage = Storage::allocate(bytes, huge_page_bytes);
-#if defined(__linux__)
-    ::madvise(storage.data(), storage.capacity(), MADV_HUGEPAGE);  // a refusal costs speed, nothing else
-#endif
-    return storage;
-}
 
 /// Storage for what stays long. Small pieces share blocks; a block is freed with the last of its pieces.
 class Arena {
@@ -40,7 +23,7 @@ public:
     /// The same for large things too, which stay for good.
     Storage take_any(std::size_t bytes) {
         const std::size_t rounded = (bytes + 63) / 64 * 64;
-        if (!block_ || block_.capacity() - used_ < rounded) block_ = allocate_huge(std::max(block_bytes, rounded)), used_ = 0;
+        if (!block_ || block_.capacity() - used_ < rounded) block_ = Storage::allocate(std::max(block_bytes, rounded)), used_ = 0;
         return Storage::part(block_, std::exchange(used_, used_ + rounded), bytes);
     }
 

@@ -3,6 +3,14 @@
 ///
 /// A pool keeps freed blocks in size classes (four to an octave), so that after the first token a decode step allocates
 /// nothing. Pools and blocks may be shared by threads: counts are atomic and the free lists sit behind a lock.
+///
+/// What fills a huge page stands in huge pages, where the system has them for the asking. To look up where each page of 4 KiB
+/// lies took a fifth of a token's time (256M, Q4_0, two cores of an AMD EPYC), and to get 456 MB in such pages most of the
+/// time of loading.
+
+#if defined(__linux__)
+#include <sys/mman.h>
+#endif
 
 #include <atomic>
 #include <bit>
@@ -16,6 +24,8 @@
 #include <smolvlm/core/shape.hpp>
 
 namespace smolvlm {
+
+inline constexpr std::size_t huge_page_bytes = std::size_t(2) << 20;
 
 namespace detail {
 
@@ -41,12 +51,16 @@ inline std::size_t size_class_index(std::size_t class_bytes) {
     return static_cast<std::size_t>(std::countr_zero(octave)) * 4 + (class_bytes - octave) / (octave / 4);
 }
 
-inline Block* allocate_block(std::size_t bytes, std::size_t alignment) {
-    const std::size_t rounded = (bytes + alignment - 1) / alignment * alignment;
+inline Block* allocate_block(std::size_t bytes) {
+    const auto up_to = [bytes](std::size_t step) { return (bytes + step - 1) / step * step; };
+    const std::size_t alignment = bytes < huge_page_bytes ? 64 : huge_page_bytes;
     auto block = std::make_unique<Block>();
-    block->data = static_cast<std::byte*>(std::aligned_alloc(alignment, rounded));
+    block->data = static_cast<std::byte*>(std::aligned_alloc(alignment, up_to(alignment)));
     if (!block->data) throw std::bad_alloc();
-    block->capacity = rounded;
+    block->capacity = up_to(64);
+#if defined(__linux__)
+    if (alignment > 64) ::madvise(block->data, up_to(alignment), MADV_HUGEPAGE);  // a refusal costs speed, nothing else
+#endif
     return block.release();
 }
 inline void free_block(Block* block) {
@@ -79,7 +93,7 @@ struct PoolCore {
         if (block) {
             block->refs.store(1, std::memory_order_relaxed);
         } else {
-            block = allocate_block(class_bytes, 64);
+            block = allocate_block(class_bytes);
             fresh.fetch_add(1, std::memory_order_relaxed);
         }
         block->pool = this;
@@ -112,10 +126,8 @@ struct PoolCore {
 class Storage {
 public:
     Storage() = default;
-    /// Fresh uninitialised bytes outside any pool. alignment: a power of two, 64 or more.
-    static Storage allocate(std::size_t bytes, std::size_t alignment = 64) {
-        return Storage(detail::allocate_block(bytes, alignment));
-    }
+    /// Fresh uninitialised bytes outside any pool.
+    static Storage allocate(std::size_t bytes) { return Storage(detail::allocate_block(bytes)); }
     /// Bytes that somebody else owns and `owner` keeps alive, such as a mapped file. Never written to.
     static Storage borrow(const std::byte* bytes, std::size_t size, std::shared_ptr<const void> owner) {
         auto block = std::make_unique<detail::Block>();

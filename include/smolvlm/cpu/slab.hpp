@@ -4,8 +4,8 @@
 #include <variant>
 #include <vector>
 
-#include <smolvlm/core/arena.hpp>
 #include <smolvlm/core/float16.hpp>
+#include <smolvlm/core/storage.hpp>
 #include <smolvlm/cpu/byte_rows.hpp>
 #include <smolvlm/cpu/kept_rows.hpp>
 #include <smolvlm/ref/rows.hpp>
@@ -35,10 +35,10 @@ HostTensor<S> zeros_in(const Storage& whole, std::size_t first, const Shape& sha
     std::ranges::fill(x.flat(), static_cast<S>(0.0f));
     return x;
 }
-/// make(storage, first) for `count` slabs of `size` bytes. All share one block (core/arena.hpp says why).
+/// make(storage, first) for `count` slabs of `size` bytes. All share one block, which fills huge pages (core/storage.hpp).
 template <class T, class F>
 std::vector<Slab<T>> slabs_in_one_block(Index count, std::size_t size, F make) {
-    const Storage whole = allocate_huge(static_cast<std::size_t>(count) * size);
+    const Storage whole = Storage::allocate(static_cast<std::size_t>(count) * size);
     std::vector<Slab<T>> slabs;
     for (Index i = 0; i < count; ++i) slabs.emplace_back(make(whole, static_cast<std::size_t>(i) * size));
     return slabs;
