@@ -139,9 +139,12 @@ TEST_CASE("cpu attention: the result does not depend on the threads") {
 
 namespace {
 
-/// Attention in words on every path, with one thread and with three, within `tolerance` of the definition.
-void check_words(const HostTensor<double>& q, const HostTensor<double>& k, const HostTensor<double>& v, Heads heads,
-                 const Segments& segments, double tolerance) {
+using enum cpu::AttentionNumbers;
+
+/// Attention in words or with scores of bytes on every path, with one thread and with three, within `tolerance` of the
+/// definition.
+void check_integers(cpu::AttentionNumbers numbers, const HostTensor<double>& q, const HostTensor<double>& k,
+                    const HostTensor<double>& v, Heads heads, const Segments& segments, double tolerance) {
     const auto expected = Ref<double>().attention(q, k, v, heads, segments);
     const auto few_q = as<float>(q), few_k = as<float>(k), few_v = as<float>(v);
     const auto [bytes_k, left_k] = kept_as<float>(CacheFormat::int8, k, heads.kv);
@@ -154,56 +157,94 @@ void check_words(const HostTensor<double>& q, const HostTensor<double>& k, const
             CAPTURE(threads);
             Pool pool;
             HostTensor<float> y(q.shape()), of_bytes(q.shape());
-            cpu::attention<float, float>(few_q.view(), few_k.view(), few_v.view(), heads, segments, y.view(), true, path,
+            cpu::attention<float, float>(few_q.view(), few_k.view(), few_v.view(), heads, segments, y.view(), numbers, path,
                                          {threads, &pool});
             check_close(y, expected, tolerance);
             if (first.empty()) first = y;
             check_close(y, as<double>(first), 5e-4);  // a last bit of an exponential may move a weight by 1/8191
             cpu::attention<float, std::int8_t>(few_q.view(), cpu::kept(std::get<cpu::ByteRows>(bytes_k), heads),
                                                cpu::kept(std::get<cpu::ByteRows>(bytes_v), heads), heads, segments,
-                                               of_bytes.view(), true, path, {threads, &pool});
+                                               of_bytes.view(), numbers, path, {threads, &pool});
             check_close(of_bytes, expected_of_bytes, tolerance);
         }
 }
 
 }  // namespace
 
-TEST_CASE("cpu attention in words: any heads, length and width, ragged, with gaps") {
+TEST_CASE("cpu attention in integers: any heads, length and width, ragged, with gaps") {
     const auto check = [](Heads heads, Index K, const Segments& segments) {
         CAPTURE(heads.query);
         CAPTURE(K);
         const Shape kv{segments.key_rows() + 2, heads.kv * K};
-        // Weights are rounded to 1/8191 of a row's largest, values (up to 4 or so) to 1/2047.
-        check_words(random_tensor({segments.rows(), heads.query * K}, 1), random_tensor(kv, 2), random_tensor(kv, 3), heads,
-                    segments, 6e-3);
+        const auto q = random_tensor({segments.rows(), heads.query * K}, 1), k = random_tensor(kv, 2), v = random_tensor(kv, 3);
+        // Weights are rounded to 1/8192 of a row's largest, values (up to 4 or so) to 1/2047.
+        check_integers(words, q, k, v, heads, segments, 6e-3);
+        // Queries and keys of up to 4 to 1/127: scores are off by a few hundredths, and so are weights.
+        check_integers(bytes, q, k, v, heads, segments, 0.2);
     };
     for (Index n : {5, 8, 31, 64, 65, 127, 128, 129, 300})
         for (Heads heads : {Heads{3, 3}, Heads{9, 3}}) {
             check(heads, 8, Segments(causal, {{0, n, 0, n}}));
             check(heads, 8, Segments(full, {{0, n, 0, n}}));
         }
-    for (Index K : {1, 2, 3, 15, 16, 17, 64, 72, 130}) check({2, 1}, K, Segments(causal, {{0, 30, 0, 200}}));
+    for (Index K : {1, 2, 3, 5, 15, 16, 17, 64, 72, 130}) check({2, 1}, K, Segments(causal, {{0, 30, 0, 200}}));
     check({2, 2}, 16, Segments(full, {{0, 30, 0, 1100}}));
     check({6, 2}, 16, Segments(causal, {{0, 40, 0, 1050}}));
     check({4, 2}, 12, Segments(causal, {{0, 7, 5, 9}, {7, 20, 40, 20}, {27, 1, 100, 77}, {28, 6, 0, 6}}));
     check({2, 1}, 8, Segments(full, {{0, 9, 0, 0}}));
 }
 
-TEST_CASE("cpu attention in words: equal scores give the mean, one large score its value, and a NaN does not vanish") {
-    auto q = HostTensor<double>::zeros({9, 8}), k = random_tensor({400, 8}, 2), v = random_tensor({400, 8}, 3);
+TEST_CASE("cpu attention in bytes: exact where queries and keys are bytes, whatever the keys have in common") {
+    // Whole numbers up to 127, with 127 in every row: rounding leaves them alone. Keys come in pairs k, -k, so the mean of all
+    // sixteen is zero; what is added to all of them is that mean, and is taken off again before they are rounded.
+    constexpr Index keys = 16, K = 24;
+    auto q = HostTensor<double>::zeros({20, K}), k = HostTensor<double>::zeros({keys, K});
+    const auto whole = [](Index i) { return static_cast<double>(i * i * 31 % 255 - 127); };
+    for (Index r = 0; r < 20; ++r)
+        for (Index d = 0; d < K; ++d) q.data()[r * K + d] = (d == 5 ? 127 : whole(r * K + d)) / 256;
+    for (Index j = 0; j < keys; ++j)
+        for (Index d = 0; d < K; ++d)
+            k.data()[j * K + d] = (d == 3 ? 127 : whole(j / 2 * K + d)) * (j % 2 ? -1 : 1) / 256;
+    const auto v = random_tensor({keys, K}, 3);
+    const Segments segments(full, {{0, 20, 0, keys}});
+    check_integers(bytes, q, k, v, {1, 1}, segments, 2e-3);
+    auto shifted = k;
+    for (Index j = 0; j < keys; ++j)
+        for (Index d = 0; d < K; ++d) shifted.data()[j * K + d] += d % 7 == 0 ? 64 : -8;  // no rounding in float
+    check_integers(bytes, q, shifted, v, {1, 1}, segments, 2e-3);
+}
+
+TEST_CASE("cpu attention in integers: equal scores give the mean, one large score its value, and a NaN does not vanish") {
     const Segments segments(full, {{0, 9, 0, 400}});
-    check_words(q, k, v, {1, 1}, segments, 1e-3);  // all weights are 1: only values are rounded, by 4 / 4094 at most
-    for (double& value : q.flat()) value = 300;
-    for (Index d = 0; d < 8; ++d) k.data()[123 * 8 + d] = 4;  // a score thousands above the others
-    check_words(q, k, v, {1, 1}, segments, 1e-3);
-    k.data()[7] = std::numeric_limits<double>::quiet_NaN();
-    Pool pool;
-    for (CpuPath path : integer_paths()) {
-        HostTensor<float> y({9, 8});
-        cpu::attention<float, float>(as<float>(q).view(), as<float>(k).view(), as<float>(v).view(), {1, 1}, segments, y.view(),
-                                     true, path, {1, &pool});
-        for (const float number : y.flat()) CHECK(std::isnan(number));
+    for (const auto numbers : {words, bytes}) {
+        auto q = HostTensor<double>::zeros({9, 8}), k = random_tensor({400, 8}, 2), v = random_tensor({400, 8}, 3);
+        check_integers(numbers, q, k, v, {1, 1}, segments, 1e-3);  // all weights are 1: only values are rounded
+        for (double& value : q.flat()) value = 300;
+        for (Index d = 0; d < 8; ++d) k.data()[123 * 8 + d] = 4;  // a score thousands above the others
+        check_integers(numbers, q, k, v, {1, 1}, segments, 1e-3);
+        k.data()[7] = std::numeric_limits<double>::quiet_NaN();
+        Pool pool;
+        for (CpuPath path : integer_paths()) {
+            HostTensor<float> y({9, 8});
+            cpu::attention<float, float>(as<float>(q).view(), as<float>(k).view(), as<float>(v).view(), {1, 1}, segments,
+                                         y.view(), numbers, path, {1, &pool});
+            for (const float number : y.flat()) CHECK(std::isnan(number));
+        }
     }
+}
+
+TEST_CASE("cpu attention in integers: a key that is no number spoils no row that does not see it") {
+    auto q = random_tensor({40, 8}, 1), k = random_tensor({40, 8}, 2), v = random_tensor({40, 8}, 3);
+    const Segments segments(causal, {{0, 40, 0, 40}});
+    k.data()[37 * 8 + 2] = std::numeric_limits<double>::infinity();
+    for (const auto numbers : {words, bytes})
+        for (CpuPath path : integer_paths()) {
+            Pool pool;
+            HostTensor<float> y({40, 8});
+            cpu::attention<float, float>(as<float>(q).view(), as<float>(k).view(), as<float>(v).view(), {1, 1}, segments,
+                                         y.view(), numbers, path, {1, &pool});
+            for (Index i = 0; i < 40 * 8; ++i) CHECK(std::isnan(y.data()[i]) == (i >= 37 * 8));
+        }
 }
 
 TEST_CASE_TEMPLATE("cpu rope: every width, position and segment; in place or not", T, float, double) {

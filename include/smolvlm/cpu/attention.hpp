@@ -7,17 +7,23 @@
 ///     m' = max(m, max_j s_j)    l' = l e^(m - m') + sum_j e^(s_j - m')    o' = o e^(m - m') + sum_j e^(s_j - m') v_j
 /// and y = o / l in the end. The query heads that share a key/value head form one block of rows (position-major), so
 /// they share every load of K and V, which are packed once per call, 128 keys at a time. A form says in which numbers:
-/// cpu/attention_float.hpp, cpu/attention_words.hpp. Few rows (decoding): cpu/attention_decode.hpp.
+/// cpu/attention_float.hpp, cpu/attention_integers.hpp. Few rows (decoding): cpu/attention_decode.hpp.
 
 #include <smolvlm/backend/segments.hpp>
 #include <smolvlm/cpu/attention_decode.hpp>
 #include <smolvlm/cpu/attention_float.hpp>
-#include <smolvlm/cpu/attention_words.hpp>
+#include <smolvlm/cpu/attention_integers.hpp>
+#include <smolvlm/cpu/packed_weight.hpp>
 #include <smolvlm/cpu/team.hpp>
 
 namespace smolvlm::cpu {
 
 namespace attention_detail {
+
+template <class T>
+void expect_written(T* to, Index n) {
+    for (Index i = 0; i < n; i += 64 / static_cast<Index>(sizeof(T))) __builtin_prefetch(to + i, 1, 2);
+}
 
 /// The rows of one segment, many of them.
 template <class Form, class T, class S>
@@ -28,9 +34,9 @@ void attention_many(const Form& form, In<T> q, const KeptRows<S>& k, const KeptR
     Storage packed = team.pool->take(static_cast<std::size_t>(G * head_size) * sizeof(T));
     T* const base = reinterpret_cast<T*>(packed.data());
     for_each_task<T>(team, G * units, form.pack_numbers(), [&](T* scratch, Index i) {
-        const Index g = i / units, first = i % units * unit_keys, row = segment.k0 + first;
-        form.pack(k.head(row, g * K), v.head(row, g * K), std::min(unit_keys, segment.keys - first),
-                  base + i * form.unit_numbers(), scratch);
+        const Index g = i % G, unit = i / G, first = unit * unit_keys;  // the heads of a row lie side by side
+        form.pack(k.head(segment.k0, g * K), v.head(segment.k0, g * K), segment.keys, first,
+                  std::min(unit_keys, segment.keys - first), base + g * head_size + unit * form.unit_numbers(), scratch);
     });
 
     const Index positions = std::max<Index>(1, query_rows / shared), rows_most = positions * shared;
@@ -46,6 +52,8 @@ void attention_many(const Form& form, In<T> q, const KeptRows<S>& k, const KeptR
         b.causal = segments.causal();
         T* const rows = scratch + state;
         const Index first = ((segment.q0 + t0) * H + g * shared) * K;
+        for (Index r = 0; r < b.rows; ++r)  // y is written last, and is here by then
+            expect_written(y.data() + first + r / shared * H * K + r % shared * K, K);
         form.begin(q.data() + first, H * K, b, rows);
         dispatch<ClearBlock<T>>(path, b);
         const Index most = b.visible(b.rows - 1);
@@ -58,10 +66,19 @@ void attention_many(const Form& form, In<T> q, const KeptRows<S>& k, const KeptR
 
 }  // namespace attention_detail
 
-/// q [N, H*K]   k, v [R, G*K], held as S   ->   y [N, H*K];   narrow: many rows may be rounded to words
+/// In which numbers many rows meet their keys.
+enum class AttentionNumbers : std::uint8_t { floats, words, bytes };
+
+/// Integers beside narrow weights, where the processor is fast in them; bytes beside weights that are bytes with a scale a row.
+inline AttentionNumbers attention_numbers(Precision precision, CpuPath path) {
+    if (precision == Precision::exact || !has_fast_words(path)) return AttentionNumbers::floats;
+    return precision == Precision::int8 ? AttentionNumbers::bytes : AttentionNumbers::words;
+}
+
+/// q [N, H*K]   k, v [R, G*K], held as S   ->   y [N, H*K]
 template <class T, class S>
-void attention(In<T> q, KeptRows<S> k, KeptRows<S> v, Heads heads, const Segments& segments, View<T> y, bool narrow,
-               CpuPath path, const Team& team) {
+void attention(In<T> q, KeptRows<S> k, KeptRows<S> v, Heads heads, const Segments& segments, View<T> y,
+               AttentionNumbers numbers, CpuPath path, const Team& team) {
     using namespace attention_detail;
     const Index K = q.dim(1) / heads.query, width = round_up(K, 64 / static_cast<Index>(sizeof(T)));
     for (const Segment& segment : segments) {
@@ -70,8 +87,9 @@ void attention(In<T> q, KeptRows<S> k, KeptRows<S> v, Heads heads, const Segment
             continue;
         }
         if constexpr (sizeof(T) == sizeof(float))
-            if (narrow) {
-                attention_many<WordAttention, T, S>({K, width, path}, q, k, v, heads, segments, segment, y, path, team);
+            if (numbers != AttentionNumbers::floats) {
+                const IntegerAttention form{K, width, numbers == AttentionNumbers::bytes, path};
+                attention_many<IntegerAttention, T, S>(form, q, k, v, heads, segments, segment, y, path, team);
                 continue;
             }
         attention_many<FloatAttention<T>, T, S>({K, width, path}, q, k, v, heads, segments, segment, y, path, team);

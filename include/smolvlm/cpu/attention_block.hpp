@@ -1,8 +1,9 @@
 #pragma once
-/// What the two forms of attention to many keys share (cpu/attention_float.hpp, cpu/attention_words.hpp): a block of query
+/// What the two forms of attention to many keys share (cpu/attention_float.hpp, cpu/attention_integers.hpp): a block of query
 /// rows, its state, and the step of the online softmax.                              the whole: cpu/attention.hpp
 
 #include <limits>
+#include <utility>
 
 #include <smolvlm/cpu/gemm.hpp>
 #include <smolvlm/cpu/kept_rows.hpp>
@@ -50,6 +51,15 @@ void copy_padded(const HeadRows<S>& from, Index count, Index K, T* to, Index wid
     if constexpr (has_scales<S>)
         for (Index c = 0; c < count; ++c)
             for (Index d = 0; d < K; ++d) to[c * width + d] *= from.template scale<T>(c);
+}
+
+/// The first `count` rows where they are, if they need neither widening nor padding; else in `to`, as copy_padded puts them.
+template <class S>
+std::pair<const float*, Index> padded_rows(const HeadRows<S>& from, Index count, Index K, float* to, Index width, Index rows) {
+    if constexpr (std::is_same_v<S, float>)
+        if (count == rows && K == width) return {from.data, from.ld};
+    copy_padded(from, count, K, to, width, rows);
+    return {to, width};
 }
 
 /// Scores are kept in units in which the exponential is quickest: times log2 e for float, so that it is a power of two.
@@ -117,10 +127,10 @@ struct EndBlock {
     }
 };
 
-/// Row r meets `count` new scores, the first `seen` of which are visible to it: the state is corrected, and weigh(j, s - m)
-/// makes weights e^(s - m) of the scores j .. j + L - 1 and returns them.
+/// Row r meets `count` new scores, the first `seen` of which are visible to it: the state is corrected, and
+/// weigh(j, s - m + above) makes weights e^(s - m + above) of the scores j .. j + L - 1 and returns them.
 template <class V, class T, class Weigh>
-SMOLVLM_INLINE void softmax_row(const Block<T>& b, Index r, Index seen, Index count, Weigh weigh) {
+SMOLVLM_INLINE void softmax_row(const Block<T>& b, Index r, Index seen, Index count, T above, Weigh weigh) {
     constexpr Index L = V::lanes;
     T* const s = b.scores + r * score_stride<T>;
     const Index end = round_up(count, L);
@@ -134,7 +144,8 @@ SMOLVLM_INLINE void softmax_row(const Block<T>& b, Index r, Index seen, Index co
     T m = std::max(before, largest(max(highest, other)));
     if (m == -std::numeric_limits<T>::infinity()) m = 0;  // nothing seen yet: all weights are zero
     V total = V::zero();
-    for (Index j = 0; j < end; j += L) total = total + weigh(j, V::load(s + j) - m);
+    const T least = m - above;
+    for (Index j = 0; j < end; j += L) total = total + weigh(j, V::load(s + j) - least);
     if (m > before) {
         const T shrink = std::exp((before - m) / exponent_unit<T>());  // 0 at the first keys: before is -infinity
         b.l[r] *= shrink;

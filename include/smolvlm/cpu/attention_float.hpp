@@ -22,7 +22,7 @@ struct FloatStep {
             tiles<L, R, C>(b.rows, q, b.width, panel(j), P, b.K, P, TileOut<T>{nullptr, 0, b.scores + j, score_stride<T>});
         for (Index r = 0; r < b.rows; ++r) {
             T* const s = b.scores + r * score_stride<T>;
-            softmax_row<V>(b, r, b.seen(r, j0, count), count, [s](Index j, const V& x) __attribute__((always_inline)) {
+            softmax_row<V>(b, r, b.seen(r, j0, count), count, T(0), [s](Index j, const V& x) __attribute__((always_inline)) {
                 const V e = exp_of_units(x);
                 e.store(s + j);
                 return e;
@@ -69,12 +69,12 @@ struct FloatAttention {
 
     Index pack_numbers() const { return 0; }
 
-    /// The first `count` <= unit_keys keys and values.
+    /// The keys and values first .. first + count - 1 of a head, count <= unit_keys.
     template <class S>
-    void pack(const HeadRows<S>& k, const HeadRows<S>& v, Index count, T* unit, T*) const {
+    void pack(const HeadRows<S>& k, const HeadRows<S>& v, Index, Index first, Index count, T* unit, T*) const {
         for (Index j = 0; j < unit_keys; j += key_panel<T>)
-            turn_keys(k.from(j * (j < count)), std::clamp<Index>(count - j, 0, key_panel<T>), K, unit + j * K, path);
-        copy_padded(v, count, K, unit + unit_keys * K, width, unit_keys);
+            turn_keys(k.from(first + j * (j < count)), std::clamp<Index>(count - j, 0, key_panel<T>), K, unit + j * K, path);
+        copy_padded(v.from(first), count, K, unit + unit_keys * K, width, unit_keys);
     }
     void begin(const T* q, Index stride, const Block<T>& b, T* rows) const {
         const T factor = exponent_unit<T>() / std::sqrt(static_cast<T>(K));

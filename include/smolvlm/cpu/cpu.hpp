@@ -285,8 +285,8 @@ private:
         Tensor y = make(shapes::attention(q.shape(), k.shape(), v.shape(), heads, segments));
         Index pairs = 0;
         for (const Segment& s : segments) pairs += std::max<Index>(s.n, 8) * s.keys;  // few rows wait for the keys
-        const bool narrow = precision_ != Precision::exact && cpu::has_fast_words(path_);
-        cpu::attention<T, S>(q.view(), k, v, heads, segments, y.view(), narrow, path_, team(2 * pairs * q.dim(1)));
+        const auto numbers = cpu::attention_numbers(precision_, path_);
+        cpu::attention<T, S>(q.view(), k, v, heads, segments, y.view(), numbers, path_, team(2 * pairs * q.dim(1)));
         return y;
     }
 

@@ -24,12 +24,12 @@
                                const Team&);                                                                           \
     how void rope<T>(In<T>, Index, RopeTable<T>&, const Segments&, View<T>, CpuPath, int);                             \
     how void rope_vjp<T>(Index, RopeTable<T>&, const Segments&, In<T>, Sink<T>, CpuPath, int);                         \
-    how void attention<T, T>(In<T>, KeptRows<T>, KeptRows<T>, Heads, const Segments&, View<T>, bool, CpuPath,          \
-                             const Team&);                                                                             \
+    how void attention<T, T>(In<T>, KeptRows<T>, KeptRows<T>, Heads, const Segments&, View<T>, AttentionNumbers,       \
+                             CpuPath, const Team&);                                                                    \
     how void attention<T, bfloat16>(In<T>, KeptRows<bfloat16>, KeptRows<bfloat16>, Heads, const Segments&, View<T>,    \
-                                    bool, CpuPath, const Team&);                                                       \
+                                    AttentionNumbers, CpuPath, const Team&);                                           \
     how void attention<T, std::int8_t>(In<T>, KeptRows<std::int8_t>, KeptRows<std::int8_t>, Heads, const Segments&,    \
-                                       View<T>, bool, CpuPath, const Team&);                                           \
+                                       View<T>, AttentionNumbers, CpuPath, const Team&);                               \
     how void attention_vjp<T>(In<T>, In<T>, In<T>, Heads, const Segments&, In<T>, Sink<T>, T*, T*, CpuPath,            \
                               const Team&);                                                                            \
     how void elementwise<GeluTanh, T>(In<T>, In<T>, View<T>, CpuPath, int);                                            \

@@ -42,14 +42,15 @@ SMOLVLM_INLINE Vec<std::int32_t, L> word_pairs(const Vec<std::int32_t, L>& first
     return pairs;
 }
 
-/// rows [count, width] of floats, width whole registers, to words `stride` apart; scales[r] as above, times `times`.
+/// rows [count, width] of floats, ld numbers apart, width whole registers, to words `stride` apart; scales[r] as above, times
+/// `times`.
 struct RoundWords {
     template <int Bytes>
-    SMOLVLM_INLINE static void run(const float* rows, Index count, Index width, float limit, float times, std::int16_t* to,
-                                   Index stride, float* scales) {
+    SMOLVLM_INLINE static void run(const float* rows, Index ld, Index count, Index width, float limit, float times,
+                                   std::int16_t* to, Index stride, float* scales) {
         constexpr int L = lanes<float, Bytes>;
         using V = Vec<float, L>;
-        for (Index r = 0; r < count; ++r, rows += width, to += stride) {
+        for (Index r = 0; r < count; ++r, rows += ld, to += stride) {
             Magnitudes<V> seen{V::zero(), V::zero()};
             for (Index d = 0; d < width; d += L) seen.look(V::load(rows + d));
             const RowScale s = seen.of_row(limit);

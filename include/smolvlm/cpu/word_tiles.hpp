@@ -44,11 +44,11 @@ struct RoundRows {
         for (Index r = 0; r < rows; ++r, x += ldx) {
             const ScaledWords row = to.at(r);
             const Index whole = K / block;
-            RoundWords::run<Bytes>(x, whole, block, ScaledWords::most, 1.0f, row.q, block, row.scale);
+            RoundWords::run<Bytes>(x, block, whole, block, ScaledWords::most, 1.0f, row.q, block, row.scale);
             if (whole == row.blocks) continue;
             float rest[block] = {};
             std::copy_n(x + whole * block, K - whole * block, rest);
-            RoundWords::run<Bytes>(rest, 1, block, ScaledWords::most, 1.0f, row.q + whole * block, block, row.scale + whole);
+            RoundWords::run<Bytes>(rest, block, 1, block, ScaledWords::most, 1.0f, row.q + whole * block, block, row.scale + whole);
         }
     }
 };
