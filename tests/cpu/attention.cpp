@@ -141,12 +141,21 @@ namespace {
 
 using enum cpu::AttentionNumbers;
 
+HostTensor<float> attention_in(cpu::AttentionNumbers numbers, const HostTensor<double>& q, const HostTensor<double>& k,
+                               const HostTensor<double>& v, Heads heads, const Segments& segments, CpuPath path, int threads) {
+    Pool pool;
+    HostTensor<float> y(q.shape());
+    cpu::attention<float, float>(as<float>(q).view(), as<float>(k).view(), as<float>(v).view(), heads, segments, y.view(), numbers,
+                                 path, {threads, &pool});
+    return y;
+}
+
 /// Attention in words or with scores of bytes on every path, with one thread and with three, within `tolerance` of the
 /// definition.
 void check_integers(cpu::AttentionNumbers numbers, const HostTensor<double>& q, const HostTensor<double>& k,
                     const HostTensor<double>& v, Heads heads, const Segments& segments, double tolerance) {
     const auto expected = Ref<double>().attention(q, k, v, heads, segments);
-    const auto few_q = as<float>(q), few_k = as<float>(k), few_v = as<float>(v);
+    const auto few_q = as<float>(q);
     const auto [bytes_k, left_k] = kept_as<float>(CacheFormat::int8, k, heads.kv);
     const auto [bytes_v, left_v] = kept_as<float>(CacheFormat::int8, v, heads.kv);
     const auto expected_of_bytes = Ref<double>().attention(q, left_k, left_v, heads, segments);
@@ -156,9 +165,8 @@ void check_integers(cpu::AttentionNumbers numbers, const HostTensor<double>& q, 
             CAPTURE(join(path));
             CAPTURE(threads);
             Pool pool;
-            HostTensor<float> y(q.shape()), of_bytes(q.shape());
-            cpu::attention<float, float>(few_q.view(), few_k.view(), few_v.view(), heads, segments, y.view(), numbers, path,
-                                         {threads, &pool});
+            HostTensor<float> of_bytes(q.shape());
+            const auto y = attention_in(numbers, q, k, v, heads, segments, path, threads);
             check_close(y, expected, tolerance);
             if (first.empty()) first = y;
             check_close(y, as<double>(first), 5e-4);  // a last bit of an exponential may move a weight by 1/8191
@@ -223,13 +231,8 @@ TEST_CASE("cpu attention in integers: equal scores give the mean, one large scor
         for (Index d = 0; d < 8; ++d) k.data()[123 * 8 + d] = 4;  // a score thousands above the others
         check_integers(numbers, q, k, v, {1, 1}, segments, 1e-3);
         k.data()[7] = std::numeric_limits<double>::quiet_NaN();
-        Pool pool;
-        for (CpuPath path : integer_paths()) {
-            HostTensor<float> y({9, 8});
-            cpu::attention<float, float>(as<float>(q).view(), as<float>(k).view(), as<float>(v).view(), {1, 1}, segments,
-                                         y.view(), numbers, path, {1, &pool});
-            for (const float number : y.flat()) CHECK(std::isnan(number));
-        }
+        for (CpuPath path : integer_paths())
+            for (const float number : attention_in(numbers, q, k, v, {1, 1}, segments, path, 1).flat()) CHECK(std::isnan(number));
     }
 }
 
@@ -239,10 +242,7 @@ TEST_CASE("cpu attention in integers: a key that is no number spoils no row that
     k.data()[37 * 8 + 2] = std::numeric_limits<double>::infinity();
     for (const auto numbers : {words, bytes})
         for (CpuPath path : integer_paths()) {
-            Pool pool;
-            HostTensor<float> y({40, 8});
-            cpu::attention<float, float>(as<float>(q).view(), as<float>(k).view(), as<float>(v).view(), {1, 1}, segments,
-                                         y.view(), numbers, path, {1, &pool});
+            const auto y = attention_in(numbers, q, k, v, {1, 1}, segments, path, 1);
             for (Index i = 0; i < 40 * 8; ++i) CHECK(std::isnan(y.data()[i]) == (i >= 37 * 8));
         }
 }

@@ -20,6 +20,7 @@ namespace smolvlm::cpu {
 
 namespace attention_detail {
 
+/// Brings the n numbers at `to` into the second cache, to be written to.
 template <class T>
 void expect_written(T* to, Index n) {
     for (Index i = 0; i < n; i += 64 / static_cast<Index>(sizeof(T))) __builtin_prefetch(to + i, 1, 2);

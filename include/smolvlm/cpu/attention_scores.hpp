@@ -14,8 +14,7 @@
 
 #include <smolvlm/cpu/attention_block.hpp>
 #include <smolvlm/cpu/integer_tiles.hpp>
-#include <smolvlm/cpu/word_dot.hpp>
-#include <smolvlm/cpu/word_rows.hpp>
+#include <smolvlm/cpu/word_tiles.hpp>
 
 namespace smolvlm::cpu {
 
@@ -60,13 +59,6 @@ struct PutScores {
     }
 };
 
-/// Rows of queries.
-struct QueryWords {
-    std::int16_t* q;
-    Index stride;
-    float* scale;
-};
-
 /// A panel [lines, key_panel] of groups of 4 bytes, and what becomes of it: scores of rows with its keys, from `to` on.
 struct ScorePanel {
     const float *groups, *scales;
@@ -74,50 +66,43 @@ struct ScorePanel {
     float* to;
 };
 
-struct WordScores {
-    template <class Words>
-    SMOLVLM_INLINE static void run(Index rows, QueryWords q, ScorePanel panel) {
-        constexpr int R = Words::bytes == 64 ? 6 : 2, C = Words::bytes == 64 ? 4 : 2;
-        for (Index column = 0; column < key_panel<float>; column += C * Words::L)
-            for (Index r = 0, taken = 0; r < rows; r += taken) taken = tile_of<Words, R, C>(rows - r, q, panel, r, column);
-    }
-    template <class Words, int R, int C>
-    SMOLVLM_INLINE static Index tile_of(Index left, const QueryWords& q, const ScorePanel& panel, Index r, Index column) {
-        if constexpr (R > 1)
-            if (left < R) return tile_of<Words, R / 2, C>(left, q, panel, r, column);
-        word_tile<Words, R, C>(q.q + r * q.stride, q.stride, reinterpret_cast<const std::int16_t*>(panel.groups + column),
-                               2 * key_panel<float>, panel.lines,
-                               PutScores{q.scale + r, panel.scales + column, panel.to + r * score_stride<float> + column});
-        return R;
-    }
-};
-
-struct ByteScores {
-    template <class Dots>
-    SMOLVLM_INLINE static void run(Index rows, IntegerRows q, ScorePanel panel) {
-        constexpr int R = Dots::one_instruction && Dots::bytes == 64 ? 6 : 2, C = Dots::bytes == 64 ? 4 : 2;
-        for (Index column = 0; column < key_panel<float>; column += C * Dots::L)
-            for (Index r = 0, taken = 0; r < rows; r += taken) taken = tile_of<Dots, R, C>(rows - r, q, panel, r, column);
-    }
-    template <class Dots, int R, int C>
-    SMOLVLM_INLINE static Index tile_of(Index left, const IntegerRows& q, const ScorePanel& panel, Index r, Index column) {
-        if constexpr (R > 1)
-            if (left < R) return tile_of<Dots, R / 2, C>(left, q, panel, r, column);
-        typename Dots::Ints sums[std::size_t{R}][std::size_t{C}];
+/// R rows of words, or of bytes, times C registers of keys, whose groups begin at `groups`.
+template <class Words, int R, int C>
+SMOLVLM_INLINE void score_tile(const ScaledWords& q, const float* groups, Index lines, const PutScores& put) {
+    word_tile<Words, R, C>(q.q, q.stride, reinterpret_cast<const std::int16_t*>(groups), 2 * key_panel<float>, lines, put);
+}
+template <class Dots, int R, int C>
+SMOLVLM_INLINE void score_tile(const IntegerRows& q, const float* groups, Index lines, const PutScores& put) {
+    typename Dots::Ints sums[std::size_t{R}][std::size_t{C}];
 #pragma GCC unroll 8
-        for (int i = 0; i < R; ++i)
+    for (int r = 0; r < R; ++r)
 #pragma GCC unroll 4
-            for (int c = 0; c < C; ++c) detail::broadcast(q.start + r + i, sums[i][c]);
-        const std::int8_t* const x = q.q + r * q.stride;
-        const auto* const w = reinterpret_cast<const std::byte*>(panel.groups + column);
+        for (int c = 0; c < C; ++c) detail::broadcast(q.start + r, sums[r][c]);
+    const auto* const w = reinterpret_cast<const std::byte*>(groups);
 #pragma GCC unroll 1
-        for (Index i = 0; i < panel.lines; ++i)
-            integer_detail::add_line<Dots, R, C, false>(x + 4 * i, q.stride, w + i * 4 * key_panel<float>, sums);
-        const PutScores put{q.scale + r, panel.scales + column, panel.to + r * score_stride<float> + column};
+    for (Index i = 0; i < lines; ++i)
+        integer_detail::add_line<Dots, R, C, false>(q.q + 4 * i, q.stride, w + i * 4 * key_panel<float>, sums);
 #pragma GCC unroll 8
-        for (int i = 0; i < R; ++i)
+    for (int r = 0; r < R; ++r)
 #pragma GCC unroll 4
-            for (int c = 0; c < C; ++c) put.put(i, c, integer_detail::to_float<Dots>(sums[i][c]));
+        for (int c = 0; c < C; ++c) put.put(r, c, integer_detail::to_float<Dots>(sums[r][c]));
+}
+
+/// Rows of queries in words, or in bytes, times one panel. Products: sums of two products of words, or of four of bytes.
+struct Scores {
+    template <class Products, class Rows>
+    SMOLVLM_INLINE static void run(Index rows, Rows q, ScorePanel panel) {
+        constexpr int R = Products::bytes == 64 ? 6 : 2, C = Products::bytes == 64 ? 4 : 2;
+        for (Index column = 0; column < key_panel<float>; column += C * Products::L)
+            for (Index r = 0, taken = 0; r < rows; r += taken) taken = tile_of<Products, R, C>(rows - r, q, panel, r, column);
+    }
+    template <class Products, int R, int C, class Rows>
+    SMOLVLM_INLINE static Index tile_of(Index left, const Rows& q, const ScorePanel& panel, Index r, Index column) {
+        if constexpr (R > 1)
+            if (left < R) return tile_of<Products, R / 2, C>(left, q, panel, r, column);
+        score_tile<Products, R, C>(
+            q.at(r), panel.groups + column, panel.lines,
+            PutScores{q.scale + r, panel.scales + column, panel.to + r * score_stride<float> + column});
         return R;
     }
 };
@@ -165,15 +150,15 @@ struct IntegerScores {
     void multiply(const Block<float>& b, float* memory, const float* panels, const float* scales, Index j) const {
         const ScorePanel panel{panels, scales, lines(), b.scores + j};
         if (bytes)
-            dispatch_integers<ByteScores>(path, b.rows, bytes_in(memory, b.rows, scales_in(memory, b.rows)), panel);
+            dispatch_integers<Scores>(path, b.rows, bytes_in(memory, b.rows, scales_in(memory, b.rows)), panel);
         else
-            dispatch_words<WordScores>(path, b.rows, words_in(memory, b.rows), panel);
+            dispatch_words<Scores>(path, b.rows, words_in(memory, b.rows), panel);
     }
 
 private:
     float* scales_in(float* memory, Index rows) const { return memory + rows * q_stride() / 2; }
-    QueryWords words_in(float* memory, Index rows) const {
-        return {reinterpret_cast<std::int16_t*>(memory), q_stride(), scales_in(memory, rows)};
+    ScaledWords words_in(float* memory, Index rows) const {
+        return {reinterpret_cast<std::int16_t*>(memory), q_stride(), scales_in(memory, rows), 1};
     }
     IntegerRows bytes_in(float* memory, Index rows, float* scales) const {
         return {reinterpret_cast<std::int8_t*>(memory), 2 * q_stride(), scales,
