@@ -114,7 +114,7 @@ void attention(benchmark::State& state, Precision precision, Heads heads, Index 
     const auto v = random_tensor({T, heads.kv * K}, 3);
     const Segments segments(causal ? Segments::Mask::causal : Segments::Mask::full, {{0, T, 0, T}});
     const double pairs = static_cast<double>(causal ? T * (T + 1) / 2 : T * T);
-    const bool words = precision != Precision::exact && cpu::has_fast_words(be.path());
+    const bool words = cpu::attention_numbers(precision, be.path()) != cpu::AttentionNumbers::floats;  // but for scores of bytes
     const double work = 4 * pairs * static_cast<double>(heads.query * K);
     measure(state, be.path(), words ? bench::Numbers::words : bench::Numbers::floats, work,
             [&] { benchmark::DoNotOptimize(be.attention(q, k, v, heads, segments).data()); });
@@ -148,7 +148,8 @@ int main(int argc, char** argv) {
     }
     add("linear/f32/64x576x12288", [](benchmark::State& state) { many_rows(state, held_as[0], 64, 576, 12288); });
     add("linear/int8/64x576x12288", [](benchmark::State& state) { many_rows(state, held_as[3], 64, 576, 12288); });
-    for (const auto& [name, precision] : {std::pair{"", Precision::exact}, std::pair{"_narrow", Precision::native}}) {
+    for (const auto& [name, precision] : {std::pair{"", Precision::exact}, std::pair{"_narrow", Precision::native},
+                                          std::pair{"_int8", Precision::int8}}) {
         add(join("attention", name, "/full/1024"),
             [=](benchmark::State& state) { attention(state, precision, {12, 12}, 1024, false); });
         add(join("attention", name, "/causal/1200"),
