@@ -79,6 +79,7 @@ void Screen::on_frame(Index done, Index total) {
         progress_.show(join("looking at the pictures: frame ", done, " of ", total));
     else
         progress_.clear();
+    if (done < total && interrupt_ && interrupt_->pressed()) throw Stopped{};
 }
 
 bool Screen::on_text(Index, std::string_view piece) {

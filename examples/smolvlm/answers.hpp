@@ -16,7 +16,10 @@ public:
     bool take();
 };
 
-/// Writes the answer while it grows, and how far the pictures are.
+/// Thrown between two frames: nobody wants the answer any more.
+struct Stopped {};
+
+/// Writes the answer while it grows, and how far the pictures are. Ctrl-C throws Stopped between frames and ends a text.
 class Screen : public smolvlm::AnswerObserver {
 public:
     explicit Screen(bool stream, const Interrupt* interrupt = nullptr) : stream_(stream), interrupt_(interrupt) {}

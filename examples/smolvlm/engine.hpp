@@ -37,7 +37,7 @@ struct GenerateRequest {
     ImageFlags images;
     std::vector<Talk> talks;  // none: a chat with whoever sits at the terminal
     std::string system;       // of that chat
-    double fps = 1;           // and of its videos
+    MediaFlags media;         // and of its first turn
     smolvlm::AnswerOptions options;
     bool json = false;
 };

@@ -24,7 +24,8 @@ int generate(const Words& words) {
         "generate",
         "Answers a conversation. The text streams to standard output, progress and speed go to standard error.\n"
         "Several --chat files are answered together as one batch. Without --prompt and --chat, at a terminal,\n"
-        "there is a chat: /image FILE or /video FOLDER adds to the next turn, /reset begins anew, /quit ends.");
+        "there is a chat: /image FILE or /video FOLDER adds to the next turn, /reset begins anew, /quit ends.\n"
+        "Its pictures are read while their question is typed.");
     request.model.declare(arguments);
     conversation.declare(arguments);
     arguments.section("Answer");
@@ -59,11 +60,10 @@ int generate(const Words& words) {
         request.talks = conversation.talks();
     } else {
         SMOLVLM_CHECK(
-            conversation.media.parts().empty() && !conversation.raw && !request.json && ::isatty(STDIN_FILENO) == 1,
-            ValueError,
+            !conversation.raw && !request.json && ::isatty(STDIN_FILENO) == 1, ValueError,
             "--prompt or --chat is missing, expected what the user says (a chat without them needs a terminal)");
         request.system = conversation.system.value_or("");
-        request.fps = conversation.media.fps;
+        request.media = conversation.media;
     }
     for (const char* flag : {"--top-k", "--top-p", "--min-p", "--seed"})
         if (arguments.given(flag) && sampling.temperature == 0 && !request.json)

@@ -1,10 +1,46 @@
 #pragma once
 /// smolvlm generate on one backend.
 
+#include <atomic>
+#include <future>
+
 #include "answers.hpp"
 #include "engine.hpp"
 
 namespace cli {
+
+/// Reads how a turn begins, its pictures, while the user types the rest; meanwhile backend and chat are its own.
+template <smolvlm::CachingBackend B>
+class ReadAhead : smolvlm::AnswerObserver {
+public:
+    ReadAhead(B& be, smolvlm::Chat<B>& chat) : be_(be), chat_(chat) {}
+    ReadAhead(const ReadAhead&) = delete;
+    ReadAhead& operator=(const ReadAhead&) = delete;
+    ~ReadAhead() { stop(); }
+
+    void start(smolvlm::Prompt beginning) {
+        stop();
+        stopping_ = false;
+        work_ = std::async(std::launch::async,
+                           [this, prompt = std::move(beginning)] { chat_.read(be_, prompt, this); });
+    }
+    /// Waits for the frame at work, or for the text behind the last one. Nothing is lost: the frames are known by then.
+    void stop() {
+        stopping_ = true;
+        if (work_.valid()) work_.wait();  // what it failed at, the turn itself will tell
+        work_ = {};
+    }
+
+private:
+    void on_frame(smolvlm::Index done, smolvlm::Index total) override {
+        if (stopping_ && done < total) throw Stopped{};
+    }
+
+    B& be_;
+    smolvlm::Chat<B>& chat_;
+    std::atomic<bool> stopping_ = false;
+    std::future<void> work_;
+};
 
 /// A chat at the terminal: every turn reads only what is new, the rest is still in the cache.
 template <smolvlm::CachingBackend B>
@@ -13,20 +49,22 @@ void chat_on(B& be, const smolvlm::Pipeline<B>& pipeline, const GenerateRequest&
     const Processor& processor = pipeline.processor;
     Interrupt interrupt;
     Chat<B> chat(pipeline);
+    ReadAhead<B> ahead(be, chat);
     Conversation turns;
     Parts next_parts;                    // for the next turn
     std::vector<ProcessedImage> images;  // of all turns and the next
+    const auto prompt_with = [&](const std::string& words) {
+        Conversation asked = turns;
+        asked.push_back(user_message(next_parts, words));
+        return make_prompt(processor, processor.chat_template.render(asked), images);
+    };
     const auto begin_anew = [&] {
+        ahead.stop();
         turns.clear(), next_parts.clear(), images.clear();
         if (!request.system.empty()) turns.emplace_back("system", request.system);
     };
-    const auto command = [&](std::string_view line) {
-        if (line == "/reset") return begin_anew();
-        const bool video = line.starts_with("/video ");
-        if (!video && !line.starts_with("/image "))
-            return report("/image FILE or /video FOLDER adds to the next turn, /reset begins anew, /quit ends");
-        const std::string path(line.substr(7));
-        const Parts parts = video ? video_parts(frame_files(path), request.fps, request.images.videos(processor))
+    const auto add = [&](const std::string& path, bool video) {
+        const Parts parts = video ? video_parts(frame_files(path), request.media.fps, request.images.videos(processor))
                                   : Parts{{ContentPart::image, path}};
         const std::vector<ProcessedImage> added =
             request.images.process(pictures_of({{"user", parts}}), processor, request.engine.threads);
@@ -36,15 +74,22 @@ void chat_on(B& be, const smolvlm::Pipeline<B>& pipeline, const GenerateRequest&
         next_parts.insert(next_parts.end(), parts.begin(), parts.end());
         report(join(path, ": ", frames, " frames, ", frames * processor.image_seq_len, " tokens"));
     };
+    const auto command = [&](std::string_view line) {
+        if (line == "/reset") return begin_anew();
+        const bool video = line.starts_with("/video ");
+        if (!video && !line.starts_with("/image "))
+            return report("/image FILE or /video FOLDER adds to the next turn, /reset begins anew, /quit ends");
+        add(std::string(line.substr(7)), video);
+        ahead.start(prompt_with(""));
+    };
     const auto turn = [&](const std::string& line) {
-        Conversation asked = turns;
-        asked.push_back(user_message(next_parts, line));
-        const Prompt prompt = make_prompt(processor, processor.chat_template.render(asked), images);
+        const Prompt prompt = prompt_with(line);
+        ahead.stop();
         Screen screen(/*stream=*/true, &interrupt);
         const Answer answer = chat.answer(be, prompt, request.options, &screen);
         print("\n");
         report(speed_of({answer}, 0));
-        turns = std::move(asked);
+        turns.push_back(user_message(next_parts, line));
         turns.push_back(processor.chat_template.reply(answer.text));
         next_parts.clear();
     };
@@ -53,12 +98,17 @@ void chat_on(B& be, const smolvlm::Pipeline<B>& pipeline, const GenerateRequest&
     report(
         "/image FILE or /video FOLDER adds to the next turn, /reset begins anew, Ctrl-C stops an answer, /quit or "
         "Ctrl-D ends");
+    for (const std::string& path : request.media.images) add(path, false);
+    for (const std::string& path : request.media.videos) add(path, true);
+    if (!next_parts.empty()) ahead.start(prompt_with(""));
     for (std::string line; read_line("> ", line, interrupt) && line != "/quit";) {
         if (line.empty()) continue;
         try {
             line.starts_with('/') ? command(line) : turn(line);
         } catch (const Error& error) {  // a picture that is none, a context that is full: say so and go on
             report_error(error.what());
+        } catch (const Stopped&) {
+            report("stopped before the answer; the pictures wait for the next question");
         }
         interrupt.take();
     }

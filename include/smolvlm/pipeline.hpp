@@ -33,7 +33,9 @@ struct Answer {
 /// Whoever watches an answer grow; every member may stay empty.
 struct AnswerObserver {
     virtual ~AnswerObserver() = default;
-    virtual void on_frame(Index /*done*/, Index /*total*/) {}  // after each encoded frame
+    /// After each encoded frame. What it throws ends the answer before its first token; the chat stays usable, and what was
+    /// encoded so far stays known.
+    virtual void on_frame(Index /*done*/, Index /*total*/) {}
     /// After each token, false: stop. The piece is empty while a character lacks bytes and when the token stands for no text.
     virtual bool on_text(Index /*sequence*/, std::string_view /*piece*/) { return true; }
 };
@@ -193,6 +195,18 @@ public:
     }
     Answer answer(B& be, const Prompt& prompt, const AnswerOptions& options, AnswerObserver* observer = nullptr) {
         return answer(be, std::span<const Prompt>(&prompt, 1), options, observer)[0];
+    }
+
+    /// Reads without answering: the pictures, say, while their question is still being typed. The answer to a prompt that
+    /// begins alike then starts where they differ. to_come: how many tokens of question and answer to keep room for, so that
+    /// nothing has to move between them.
+    void read(B& be, const Prompt& beginning, AnswerObserver* observer = nullptr, Index to_come = 512) {
+        const auto length = static_cast<Index>(beginning.ids.size());
+        check_lengths({&beginning, 1});
+        cache_.reserve(be, std::min(length + to_come, pipeline_->model.config.text.max_position_embeddings));
+        AnswerOptions none;
+        none.max_new_tokens = 0;
+        answer(be, beginning, none, observer);
     }
 
     /// Of frames seen lately.

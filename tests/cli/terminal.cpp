@@ -114,6 +114,44 @@ TEST_CASE("cli: a chat knows earlier turns, takes pictures, and says what is wro
     CHECK(terminal.end() == 0);
 }
 
+TEST_CASE("cli: a chat reads pictures before their question is asked") {
+    Terminal terminal({"generate", "--model", model, "--max-new-tokens", "4", "--ignore-eos", "--no-split"});
+    REQUIRE_TERMINAL(terminal);
+    const auto known = [&](const std::string& question) {  // tokens of the prompt that were read before it
+        terminal.type(question + "\n");
+        const std::string said = terminal.read_until("MiB]\r\n> "), before = " known before;";
+        const std::size_t end = said.find(before), begin = said.rfind(' ', end - 1);
+        return end == said.npos ? 0 : std::stoi(said.substr(begin + 1, end - begin));
+    };
+    terminal.read_until("> ");
+    terminal.type("/image " + golden("images/rgb.png") + "\n");
+    terminal.read_until(" tokens\r\n> ");
+    CHECK(known("What is it?") >= 16);
+    terminal.type("/reset\n");
+    terminal.read_until("> ");
+    for (const char* name : {"images/rgb.png", "images/grey.png"}) {  // the second one stops or follows the first
+        terminal.type("/image " + golden(name) + "\n");
+        terminal.read_until(" tokens\r\n> ");
+    }
+    CHECK(known("Which is grey?") >= 32);
+    terminal.type("/quit\n");
+    CHECK(terminal.end() == 0);
+}
+
+TEST_CASE("cli: a chat may begin with a picture on the command line; one that is none ends it") {
+    const auto begin = [](const std::string& name) {
+        return Words{"generate", "--model", model, "--max-new-tokens", "4", "--no-split", "--image", golden(name)};
+    };
+    Terminal terminal(begin("images/rgb.png")), wrong(begin("no such picture"));
+    REQUIRE_TERMINAL(terminal);
+    CHECK(terminal.read_until("> ").find("1 frames, 16 tokens") != std::string::npos);
+    terminal.type("What is it?\n");
+    CHECK(terminal.read_until("MiB]\r\n> ").find(", 16 of them image, ") != std::string::npos);
+    terminal.type(ctrl_d);
+    CHECK(terminal.end() == 0);
+    CHECK(wrong.end() == 2);
+}
+
 TEST_CASE("cli: Ctrl-C ends an answer but not the chat, at the prompt it begins the line anew; Ctrl-D ends the chat") {
     Terminal terminal({"generate", "--model", talkative().path(), "--max-new-tokens", "100000", "--ignore-eos"});
     REQUIRE_TERMINAL(terminal);

@@ -134,6 +134,36 @@ TEST_CASE("chat: turns that reuse the cache get a fresh model's answers; changed
     CHECK(converse(1) != converse(1.7));
 }
 
+TEST_CASE("chat: pictures read ahead of their question change no answer; an observer that throws leaves the chat as it was") {
+    B be(1);
+    const std::vector<Image> pictures{load_image(golden + "images/rgb.png")};
+    const auto prepare = [&](const std::string& text) { return tiny().processor.prepare(question(text, 1), pictures); };
+    const Prompt asked = prepare("What is this?");
+    const AnswerOptions options = greedy(5);
+    const Answer cold = Chat<B>(tiny()).answer(be, asked, options);
+
+    Chat<B> chat(tiny());
+    chat.read(be, prepare(""));
+    const Answer warm = chat.answer(be, asked, options);
+    CHECK(warm.ids == cold.ids);
+    CHECK(warm.reused_tokens > warm.image_tokens);
+
+    struct Stop {};
+    struct Impatient : AnswerObserver {
+        void on_frame(Index done, Index) override {
+            if (done == 2) throw Stop{};
+        }
+    } impatient;
+    Chat<B> stopped(tiny());
+    REQUIRE(asked.images[0].frames() > 2);
+    CHECK_THROWS_AS(stopped.read(be, asked, &impatient), Stop);
+    CHECK(stopped.features().misses() == 2);
+    const Answer after = stopped.answer(be, asked, options);
+    CHECK(after.ids == cold.ids);
+    CHECK(after.reused_tokens == 0);
+    CHECK(stopped.features().hits() == 2);
+}
+
 TEST_CASE("chat: a picture that was seen lately costs no vision time, wherever it stands, and changes no answer") {
     B be(1);
     const Image a = load_image(golden + "images/rgb.png"), b = load_image(golden + "images/rgb_noise.png");
