@@ -54,6 +54,20 @@ TEST_CASE_TEMPLATE("llama: packed sequences do not see each other, in any order"
     }
 }
 
+TEST_CASE_TEMPLATE("llama: wanted rows alone == those rows of all, in any order", B, SMOLVLM_TEST_BACKENDS) {
+    for (const TinyCase& which : tiny_cases) {
+        Decoder<B> decoder(which);
+        B& be = decoder.be;
+        const auto x = random(be, {8, 16}, 1);
+        const Segments segments = decoder.packed({5, 3});
+        const auto all = be.from_host(be.to_host(decoder.model.forward(be, x, segments)));
+        for (const std::vector<std::int32_t>& wanted : {std::vector<std::int32_t>{4, 7}, {6}, {7, 0, 3}}) {
+            const auto found = decoder.model.forward(be, x, segments, nullptr, nullptr, wanted);
+            CHECK(departure(host(be, found), host(be, be.gather_rows(all, wanted)), rounding<B>(200)) == "");
+        }
+    }
+}
+
 TEST_CASE_TEMPLATE("llama: positions matter: the same token at two places gives two results", B,
                    SMOLVLM_TEST_BACKENDS) {
     Decoder<B> decoder(tiny_cases[0]);

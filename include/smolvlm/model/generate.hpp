@@ -112,13 +112,13 @@ std::vector<GeneratedSequence> generate(B& be, const SmolVLM<B>& model, std::spa
             std::iota(rows.begin(), rows.end(), static_cast<std::int32_t>(begin));
             counts[b] = end - begin;
             const Segments seg = cache.next(be, counts);
-            hidden = model.text_model.forward(be, be.gather_rows(x, rows), seg, &cache);
+            const auto last = static_cast<std::int32_t>(rows.size() - 1);
+            hidden = model.text_model.forward(be, be.gather_rows(x, rows), seg, &cache, nullptr, Ids(&last, 1));
             cache.commit(seg);
         }
         counts[b] = 0;
-        const std::int32_t last = static_cast<std::int32_t>(hidden.shape()[0] - 1);
         if (options.max_new_tokens == 0) continue;
-        const auto logits = be.to_host(model.logits(be, be.gather_rows(hidden, Ids(&last, 1))));
+        const auto logits = be.to_host(model.logits(be, hidden));
         if (accept(b, std::as_const(logits).flat())) active.push_back(static_cast<std::int32_t>(b));
         if (cancelled) break;
     }

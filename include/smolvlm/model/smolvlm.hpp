@@ -65,12 +65,12 @@ struct SmolVLM {
         return places;
     }
 
-    /// ids [N] of all segments, features of their images (or empty) -> hidden states [N, D]
+    /// ids [N] of all segments, features of their images (or empty) -> hidden states [N, D], or of the rows wanted alone
     Tensor<B> forward(B& be, Ids ids, const Tensor<B>& features, const Segments& seg,
-                      typename KvCacheOf<B>::type* cache = nullptr, Probe<B>* probe = nullptr) const {
+                      typename KvCacheOf<B>::type* cache = nullptr, Probe<B>* probe = nullptr, Ids wanted = {}) const {
         Tensor<B> x = embed(be, ids, features);
         if (probe) (*probe)("text.inputs_embeds", x);
-        return text_model.forward(be, std::move(x), seg, cache, probe);
+        return text_model.forward(be, std::move(x), seg, cache, probe, wanted);
     }
 
     /// hidden [n, D] -> logits [n, V]

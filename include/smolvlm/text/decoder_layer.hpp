@@ -98,8 +98,10 @@ struct DecoderLayer {
           self_attn(config),
           mlp(config.hidden_size, config.intermediate_size) {}
 
-    void forward(B& be, Tensor<B>& x, const Segments& seg, typename LayerCacheOf<B>::type* cache) const {  // x& [N, D]
+    /// x& [N, D]. With `wanted` rows [n] the rest is left after attention: x& [n, D].
+    void forward(B& be, Tensor<B>& x, const Segments& seg, typename LayerCacheOf<B>::type* cache, Ids wanted = {}) const {
         Tensor<B> h = self_attn.forward(be, input_layernorm.forward(be, x), seg, cache);
+        if (!wanted.empty()) x = be.gather_rows(x, wanted), h = be.gather_rows(h, wanted);
         h = post_attention_layernorm.forward_sum(be, x, std::move(h));  // x += h on the way
         mlp.forward_add(be, x, h);
     }

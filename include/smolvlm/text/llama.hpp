@@ -30,13 +30,14 @@ struct Llama {
           norm(config.hidden_size, config.rms_norm_eps) {}
 
     /// x [N, D]: the new tokens of all segments -> [N, D]. cache: null, or where keys and values of earlier tokens are.
+    /// wanted: the rows that anybody reads [n] -> [n, D]. Attention needs all rows, but no MLP above the last one does.
     Tensor<B> forward(B& be, Tensor<B> x, const Segments& seg, typename KvCacheOf<B>::type* cache = nullptr,
-                      Probe<B>* probe = nullptr) const {
+                      Probe<B>* probe = nullptr, Ids wanted = {}) const {
         for (std::size_t i = 0; i < layers.size(); ++i) {
             typename LayerCacheOf<B>::type* layer_cache = nullptr;
             if constexpr (CachingBackend<B>)
                 if (cache) layer_cache = &cache->layer(static_cast<Index>(i));
-            forward_layer(be, layers[i], x, seg, layer_cache);
+            forward_layer(be, layers[i], x, seg, layer_cache, i + 1 < layers.size() ? Ids{} : wanted);
             if (probe) (*probe)(join("text.layer.", i), x);
         }
         x = norm.forward(be, x);

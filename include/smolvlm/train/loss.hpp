@@ -33,7 +33,8 @@ HostTensor<T> neftune_noise(const Batch& batch, Index D, double alpha, Index ima
     return noise;
 }
 
-/// Logits of the counted rows alone [counted, V]: the head is the widest matrix, and prompts need none of it.
+/// Logits of the counted rows alone [counted, V]: the head is the widest matrix, and prompts need none of it, nor of the last
+/// MLP.
 /// noise: added to the input embeddings [N, D], or null.
 template <Backend B>
 Tensor<B> batch_logits(B& be, const SmolVLM<B>& model, const Batch& batch, const PixelScaling& scaling, int threads,
@@ -48,8 +49,8 @@ Tensor<B> batch_logits(B& be, const SmolVLM<B>& model, const Batch& batch, const
     Tensor<B> x = model.embed(be, batch.ids, features);
     if (noise) be.add_to(x, be.from_host(*noise));
     if (probe) (*probe)("text.inputs_embeds", x);
-    const Tensor<B> hidden = model.text_model.forward(be, std::move(x), batch.segments(), nullptr, probe);
-    const Tensor<B> logits = model.logits(be, be.gather_rows(hidden, batch.counted));
+    const Tensor<B> hidden = model.text_model.forward(be, std::move(x), batch.segments(), nullptr, probe, batch.counted);
+    const Tensor<B> logits = model.logits(be, hidden);
     if (probe) (*probe)("logits", logits);
     return logits;
 }
