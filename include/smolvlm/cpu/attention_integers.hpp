@@ -61,13 +61,15 @@ struct AddValues {
     SMOLVLM_INLINE static void run(Block<float> b, const std::int16_t* weights, const std::int16_t* pairs, const float* scales,
                                    Index lines) {
         constexpr int L = Words::L, R = Words::bytes == 64 ? 6 : 2, C = Words::bytes == 64 ? 4 : 2;
+        const auto add = [&](Index column, auto registers) __attribute__((always_inline)) {
+            in_tiles<R>(b.rows, [&](Index r, auto height) __attribute__((always_inline)) {
+                word_tile<Words, height, registers>(weights + r * weight_stride, weight_stride, pairs + 2 * column, 2 * b.width,
+                                                    lines, Put{scales + column, b.o + r * b.width + column, b.width});
+            });
+        };
         Index column = 0;
-        for (; column + C * L <= b.width; column += C * L)
-            for (Index r = 0, taken = 0; r < b.rows; r += taken)
-                taken = tile_of<Words, R, C>(b, r, column, weights, pairs, scales, lines);
-        for (; column < b.width; column += L)
-            for (Index r = 0, taken = 0; r < b.rows; r += taken)
-                taken = tile_of<Words, R, 1>(b, r, column, weights, pairs, scales, lines);
+        for (; column + C * L <= b.width; column += C * L) add(column, std::integral_constant<int, C>());
+        for (; column < b.width; column += L) add(column, std::integral_constant<int, 1>());
     }
 
 private:
@@ -84,16 +86,6 @@ private:
             total.store(o + r * width + c * L);
         }
     };
-    /// R rows from row r on, or as many as there are: returns their number.
-    template <class Words, int R, int C>
-    SMOLVLM_INLINE static Index tile_of(const Block<float>& b, Index r, Index column, const std::int16_t* weights,
-                                        const std::int16_t* pairs, const float* scales, Index lines) {
-        if constexpr (R > 1)
-            if (b.rows - r < R) return tile_of<Words, R / 2, C>(b, r, column, weights, pairs, scales, lines);
-        word_tile<Words, R, C>(weights + r * weight_stride, weight_stride, pairs + 2 * column, 2 * b.width, lines,
-                               Put{scales + column, b.o + r * b.width + column, b.width});
-        return R;
-    }
 };
 
 /// A unit of 128 keys, in floats: panels of keys, their scales, pairs of values, the scales of their columns.
@@ -141,7 +133,6 @@ private:
     Index values_at() const { return key_scales() + unit_keys; }
     Index value_scales() const { return values_at() + unit_keys / 2 * width; }
     Index weights(Index rows) const { return round_up(scores().query_numbers(rows), 16); }
-
 };
 
 }  // namespace attention_detail

@@ -94,16 +94,11 @@ struct Scores {
     SMOLVLM_INLINE static void run(Index rows, Rows q, ScorePanel panel) {
         constexpr int R = Products::bytes == 64 ? 6 : 2, C = Products::bytes == 64 ? 4 : 2;
         for (Index column = 0; column < key_panel<float>; column += C * Products::L)
-            for (Index r = 0, taken = 0; r < rows; r += taken) taken = tile_of<Products, R, C>(rows - r, q, panel, r, column);
-    }
-    template <class Products, int R, int C, class Rows>
-    SMOLVLM_INLINE static Index tile_of(Index left, const Rows& q, const ScorePanel& panel, Index r, Index column) {
-        if constexpr (R > 1)
-            if (left < R) return tile_of<Products, R / 2, C>(left, q, panel, r, column);
-        score_tile<Products, R, C>(
-            q.at(r), panel.groups + column, panel.lines,
-            PutScores{q.scale + r, panel.scales + column, panel.to + r * score_stride<float> + column});
-        return R;
+            in_tiles<R>(rows, [&](Index r, auto height) __attribute__((always_inline)) {
+                score_tile<Products, height, C>(
+                    q.at(r), panel.groups + column, panel.lines,
+                    PutScores{q.scale + r, panel.scales + column, panel.to + r * score_stride<float> + column});
+            });
     }
 };
 

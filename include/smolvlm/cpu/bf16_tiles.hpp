@@ -98,15 +98,14 @@ struct Panel {
         constexpr int R = Dots::bytes != 64 ? 2 : far ? 4 : std::is_same_v<Dots, PlainPairDots<64>> ? 4 : 8;
         constexpr int C = Dots::bytes == 64 ? 3 : 2;
         ahead.spread(lines * (rows / R) * (IntegerLayout::width / (C * Dots::L)));
-        for (Index i = 0, taken = 0; i < rows; i += taken)
+        in_tiles<R>(rows, [&](Index i, auto height) __attribute__((always_inline)) {
             for (Index j = 0; j < IntegerLayout::width; j += C * Dots::L)
-                taken = tile_of<Dots, R, C>(rows - i, x + i * stride, stride, panel + 4 * j, lines, out.at(i, j), ahead);
+                tile<Dots, height, C>(x + i * stride, stride, panel + 4 * j, lines, out.at(i, j), ahead);
+        });
     }
     template <class Dots, int R, int C>
-    SMOLVLM_INLINE static Index tile_of(Index left, const bfloat16* x, Index stride, const std::byte* w, Index lines,
-                                        const TileOut<float>& out, Ahead& ahead) {
-        if constexpr (R > 1)
-            if (left < R) return tile_of<Dots, R / 2, C>(left, x, stride, w, lines, out, ahead);
+    SMOLVLM_INLINE static void tile(const bfloat16* x, Index stride, const std::byte* w, Index lines,
+                                    const TileOut<float>& out, Ahead& ahead) {
         using V = Vec<float, Dots::L>;
         V sums[std::size_t{R}][std::size_t{C}];
 #pragma GCC unroll 8
@@ -130,7 +129,6 @@ struct Panel {
             }
         }
         integer_detail::put_tile<R, C>(sums, out);
-        return R;
     }
 };
 

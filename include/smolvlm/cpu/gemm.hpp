@@ -103,15 +103,13 @@ SMOLVLM_INLINE void tile(const T* a, Index lda, const W* b, Index ldb, Index K, 
         }
 }
 
-/// The largest tile of R, R / 2, R / 4 .. 1 rows that fits into `left` rows; returns its rows. (Not every height: each
-/// is code to compile, and only the last few rows of a matrix meet them.)
-template <int L, int R, int C, class T, class W>
-SMOLVLM_INLINE Index tile_of(Index left, const T* a, Index lda, const W* b, Index ldb, Index K, TileOut<T> out,
-                             Ahead* ahead = nullptr) {
+/// f(r, height) for tiles from row r on, `height` a constant: R rows as long as there are so many, then R / 2, R / 4 .. 1. (Not
+/// every height: each is code to compile, and only the last few rows of a matrix meet them.)
+template <int R, class F>
+SMOLVLM_INLINE void in_tiles(Index rows, const F& f, Index r = 0) {
+    for (; r + R <= rows; r += R) f(r, std::integral_constant<int, R>());
     if constexpr (R > 1)
-        if (left < R) return tile_of<L, R / 2, C>(left, a, lda, b, ldb, K, out);
-    tile<L, R, C>(a, lda, b, ldb, K, out, ahead);
-    return R;
+        if (r < rows) in_tiles<R / 2>(rows, f, r);
 }
 
 /// y [rows, width] = plus + a [rows, K] b [K, width], width a multiple of the C registers of a tile.
@@ -120,10 +118,11 @@ SMOLVLM_INLINE void tiles(Index rows, const T* a, Index lda, const T* b, Index l
                           TileOut<T> out, Ahead* ahead = nullptr) {
     if (ahead) ahead->spread(K * (rows / R) * (width / (C * L)));
     for (Index k0 = 0; k0 == 0 || k0 < K; k0 += chain)
-        for (Index i = 0, taken = 0; i < rows; i += taken)
+        in_tiles<R>(rows, [&](Index i, auto height) __attribute__((always_inline)) {
             for (Index j = 0; j < width; j += C * L)
-                taken = tile_of<L, R, C>(rows - i, a + i * lda + k0, lda, b + k0 * ldb + j, ldb, std::min(chain, K - k0),
-                                         at_chain(out, k0).at(i, j), ahead);
+                tile<L, height, C>(a + i * lda + k0, lda, b + k0 * ldb + j, ldb, std::min(chain, K - k0),
+                                   at_chain(out, k0).at(i, j), ahead);
+        });
 }
 
 /// How many registers of columns go with R rows: a divisor of `registers` that keeps the sums in the register file. (On ARM

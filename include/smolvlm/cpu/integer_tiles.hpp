@@ -185,17 +185,10 @@ struct Panel {
                                    TileOut<float> out, Ahead ahead) {
         constexpr int R = std::min(tile_rows<Dots, format, far>(), far ? int(few_rows) : 8), C = tile_columns<Dots, far>();
         ahead.spread((at.has_blocks() ? at.blocks() : at.block_lines()) * (rows / R) * (at.width / (C * Dots::L)));
-        for (Index i = 0, taken = 0; i < rows; i += taken)
+        in_tiles<R>(rows, [&](Index i, auto height) __attribute__((always_inline)) {
             for (Index j = 0; j < at.width; j += C * Dots::L)
-                taken = tile_of<Dots, R, C>(rows - i, x.at(i), panel, at, j, out.at(i, j), ahead);
-    }
-    template <class Dots, int R, int C>
-    SMOLVLM_INLINE static Index tile_of(Index left, const IntegerRows& x, const std::byte* panel,
-                                        const IntegerLayout& at, Index j, const TileOut<float>& out, Ahead& ahead) {
-        if constexpr (R > 1)
-            if (left < R) return tile_of<Dots, R / 2, C>(left, x, panel, at, j, out, ahead);
-        tile<Dots, format, R, C, far>(x, panel, at, j, out, ahead);
-        return R;
+                tile<Dots, format, height, C, far>(x.at(i), panel, at, j, out.at(i, j), ahead);
+        });
     }
 };
 

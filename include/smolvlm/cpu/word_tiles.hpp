@@ -85,15 +85,14 @@ struct Panel {
                                    Ahead ahead) {
         constexpr int R = Words::bytes != 64 ? 2 : far ? 4 : 8, C = Words::bytes == 64 ? 3 : 2;
         ahead.spread(lines * (rows / R) * (IntegerLayout::width / (C * Words::L)));
-        for (Index i = 0, taken = 0; i < rows; i += taken)
+        in_tiles<R>(rows, [&](Index i, auto height) __attribute__((always_inline)) {
             for (Index j = 0; j < IntegerLayout::width; j += C * Words::L)
-                taken = tile_of<Words, R, C>(rows - i, x.at(i), panel, lines, j, out.at(i, j), ahead);
+                tile<Words, height, C>(x.at(i), panel, lines, j, out.at(i, j), ahead);
+        });
     }
     template <class Words, int R, int C>
-    SMOLVLM_INLINE static Index tile_of(Index left, const ScaledWords& x, const std::byte* panel, Index lines, Index j,
-                                        const TileOut<float>& out, Ahead& ahead) {
-        if constexpr (R > 1)
-            if (left < R) return tile_of<Words, R / 2, C>(left, x, panel, lines, j, out, ahead);
+    SMOLVLM_INLINE static void tile(const ScaledWords& x, const std::byte* panel, Index lines, Index j,
+                                    const TileOut<float>& out, Ahead& ahead) {
         constexpr int L = Words::L;
         constexpr Index line = 2 * IntegerLayout::width, block_lines = ScaledWords::block / 2;
         alignas(64) float y[std::size_t{R * C * L}] = {};  // in the first cache: registers are for the sums of a block
@@ -109,7 +108,6 @@ struct Panel {
             for (int c = 0; c < C; ++c)
                 total[r][c] = Vec<float, L>::load(y + (r * C + c) * L) * Vec<float, L>::load(scales + c * L);
         integer_detail::put_tile<R, C>(total, out);
-        return R;
     }
 };
 
