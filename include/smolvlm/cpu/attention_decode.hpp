@@ -54,8 +54,10 @@ struct Stretch {
         for (; j < count; ++j) score_one<V, Q>(q, k.data + j * k.ld, K, scale * k.template scale<T>(j), scores + j);
         for (int h = 0; h < Q; ++h) {
             T* const s = scores + h * decode_stretch;
-            T m = -std::numeric_limits<T>::infinity();
-            for (Index i = 0; i < count; ++i) m = std::max(m, s[i]);
+            V highest = V::zero() - std::numeric_limits<T>::infinity();
+            for (j = 0; j + L <= count; j += L) highest = max(V::load(s + j), highest);
+            T m = largest(highest);
+            for (; j < count; ++j) m = std::max(m, s[j]);
             V total = V::zero();
             T l = 0;
             for (j = 0; j + L <= count; j += L) {
