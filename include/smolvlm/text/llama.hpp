@@ -31,6 +31,7 @@ struct Llama {
 
     /// x [N, D]: the new tokens of all segments -> [N, D]. cache: null, or where keys and values of earlier tokens are.
     /// wanted: the rows that anybody reads [n] -> [n, D]. Attention needs all rows, but no MLP above the last one does.
+    /// (They must live until the backward pass, where activation checkpointing reads them again.)
     Tensor<B> forward(B& be, Tensor<B> x, const Segments& seg, typename KvCacheOf<B>::type* cache = nullptr,
                       Probe<B>* probe = nullptr, Ids wanted = {}) const {
         for (std::size_t i = 0; i < layers.size(); ++i) {
