@@ -4,6 +4,8 @@
 #include <atomic>
 #include <future>
 
+#include <smolvlm/checkpoint/load.hpp>
+
 #include "answers.hpp"
 #include "engine.hpp"
 
@@ -118,10 +120,13 @@ template <smolvlm::CachingBackend B>
 void generate_on(B& be, const GenerateRequest& request) {
     using namespace smolvlm;
     smolvlm::detail::Stopwatch watch;
-    Checkpoint checkpoint = request.model.open();
+    std::optional<ModelBeingLoaded<B>> model;
+    Checkpoint checkpoint = request.model.open([&](const ModelConfig& config, auto weights) {
+        model.emplace(be, config, std::move(weights), request.engine.weight_dtype());
+    });
     double load_s = watch.lap();
 
-    // Pictures and texts before weights: a mistake there is told at once.
+    // Pictures and texts while the weights are loaded: a mistake there is told at once.
     const Processor& processor = checkpoint.processor;
     std::vector<Prompt> prompts;
     std::vector<double> preprocess_s;
@@ -135,8 +140,7 @@ void generate_on(B& be, const GenerateRequest& request) {
         preprocess_s.push_back(watch.lap());
     }
 
-    const Pipeline<B> pipeline{load_model(be, checkpoint.config, *checkpoint.weights, request.engine.weight_dtype()),
-                               std::move(checkpoint.processor), std::move(checkpoint.generation)};
+    const Pipeline<B> pipeline{model->get(), std::move(checkpoint.processor), std::move(checkpoint.generation)};
     load_s += watch.lap();
     if (prompts.empty()) return chat_on(be, pipeline, request);
 

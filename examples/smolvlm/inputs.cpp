@@ -45,15 +45,15 @@ bool ModelFlags::processor_only() const {
     return !is_gguf(model) && !exists(model + "/config.json") && exists(model + "/tokenizer.json");
 }
 
-Checkpoint ModelFlags::open() const {
+Checkpoint ModelFlags::open(const WeightsOpened& weights_opened) const {
     check();
-    if (is_gguf(model)) return open_gguf_pair(model, mmproj);
+    if (is_gguf(model)) return open_gguf_pair(model, mmproj, weights_opened);
     SMOLVLM_CHECK(mmproj.empty(), ValueError, "--mmproj goes with a .gguf model, --model is ", model);
     struct stat status {};
     SMOLVLM_CHECK(::stat(model.c_str(), &status) == 0, ValueError, model, ": cannot be opened: ", std::strerror(errno));
     SMOLVLM_CHECK(S_ISDIR(status.st_mode), ValueError, model,
                   ": is no folder and no .gguf file, expected a Hugging Face folder or the GGUF file of a text model");
-    return open_hf_folder(model);
+    return open_hf_folder(model, weights_opened);
 }
 
 std::string ModelFlags::precision() const {

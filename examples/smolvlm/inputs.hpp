@@ -22,7 +22,7 @@ struct ModelFlags {
     /// A folder with a tokenizer but without a model.
     bool processor_only() const;
     /// Everything but the weights themselves, which are still on disk.
-    smolvlm::Checkpoint open() const;
+    smolvlm::Checkpoint open(const smolvlm::WeightsOpened& weights_opened = {}) const;
     /// What the checkpoint's matrices are multiplied in, as --dtype names it; empty where it is not one in panels.
     std::string precision() const;
     /// Tokenizer, chat template and image settings; a folder may hold nothing else.

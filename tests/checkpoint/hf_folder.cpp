@@ -1,4 +1,4 @@
-#include <smolvlm/checkpoint/hf_folder.hpp>
+#include <smolvlm/checkpoint/load.hpp>
 #include <smolvlm/checkpoint/save.hpp>
 #include <smolvlm/cpu/cpu.hpp>
 #include <smolvlm/ref/ref.hpp>
@@ -73,6 +73,33 @@ TEST_CASE("hf_folder: every golden folder opens, its weights fit, and each param
     }
 }
 
+TEST_CASE("load: three threads, while the tokenizer is read, make the model that one makes") {
+    for (const char* name : {"gqa_untied_r2", "mha_tied_r3", "sharded_tied"}) {
+        CAPTURE(name);
+        Cpu<float> alone(1), three(3);
+        const Pipeline<Cpu<float>> first = load(alone, golden(name)), second = load(three, golden(name));
+        CHECK(parameters(alone, first.model) == parameters(three, second.model));
+        CHECK(first.processor.tokenizer.vocab_size() == second.processor.tokenizer.vocab_size());
+    }
+}
+
+TEST_CASE("load: a model that is no longer wanted is not loaded to its end, and its file is let go") {
+    const Checkpoint checkpoint = open_hf_folder(golden("gqa_untied_r2"));
+    std::stop_source stop;
+    stop.request_stop();
+    for (int threads : {1, 3}) {
+        Cpu<float> be(threads);
+        const auto stopped = [&] { load_model(be, checkpoint.config, *checkpoint.weights, {}, stop.get_token()); };
+        CHECK(contains(error_of(stopped), "model.safetensors: loading was stopped"));
+        { const ModelBeingLoaded<Cpu<float>> unwanted(be, checkpoint.config, checkpoint.weights); }
+        CHECK(checkpoint.weights.use_count() == 1);
+    }
+    const Copy copy;  // whose tokenizer is broken, which is found out while weights are packed
+    copy.write("tokenizer.json", "{}");
+    Cpu<float> be(3);
+    CHECK(contains(error_of([&] { load(be, copy.path); }), "tokenizer.json"));
+}
+
 TEST_CASE("hf_folder: missing, misshapen and unexpected weights are listed in one error") {
     const Copy copy;
     auto file = Safetensors::open_folder(copy.path);
@@ -114,7 +141,10 @@ TEST_CASE("hf_folder: weights of an integer type are refused by name") {
     }
     save_safetensors(copy.path + "/other.safetensors", tensors);
     fs::rename(copy.path + "/other.safetensors", copy.path + "/model.safetensors");
-    CHECK(contains(copy.load_error(), "tensor \"model.text_model.norm.weight\" is I32, expected a floating"));
+    const std::string expected = "tensor \"model.text_model.norm.weight\" is I32, expected a floating";
+    CHECK(contains(copy.load_error(), expected));
+    Cpu<float> on_three(3);
+    CHECK(contains(error_of([&] { load(on_three, copy.path); }), expected));
 }
 
 TEST_CASE("hf_folder: a configuration that asks for more than the file has fails before anything is allocated") {

@@ -147,6 +147,8 @@ TEST_CASE("panels: a folder has its files, aligned tensors, and can be quantised
     const auto file = Safetensors::open(panels.file());
     for (const auto& [name, tensor] : file.tensors())
         if (tensor.dtype == DType::u8) CHECK(tensor.offset % 64 == 0);
+    CHECK(file.at("model.text_model.embed_tokens.weight").dtype == DType::u8);
+    CHECK(Safetensors::open(Panels(IntegerFormat::bf16).file()).at("model.text_model.embed_tokens.weight").dtype == DType::bf16);
     const TempDir folder;
     Cpu<float> be(1, CpuPath::avx512bf16, Precision::int8);
     save_panels(be, open_checkpoint(panels.path), folder / "again", IntegerFormat::int8, {.copy_from = panels.path});

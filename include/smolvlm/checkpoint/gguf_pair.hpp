@@ -140,7 +140,8 @@ inline void add_gguf_vision_weights(FileWeights& weights, const std::shared_ptr<
 }  // namespace detail
 
 /// Throws FormatError or ValueError. mmproj: the file of the vision tower; empty: text only.
-inline Checkpoint open_gguf_pair(const std::string& text, const std::string& mmproj = {}) {
+inline Checkpoint open_gguf_pair(const std::string& text, const std::string& mmproj = {},
+                                 const WeightsOpened& weights_opened = {}) {
     const auto file = std::make_shared<const Gguf>(Gguf::open(text));
     detail::require_architecture(*file, "llama", "the text model");
     ModelConfig config;
@@ -156,7 +157,7 @@ inline Checkpoint open_gguf_pair(const std::string& text, const std::string& mmp
                   " tokens, but the embedding has only ", config.text.vocab_size, " rows");
     const auto kind = get<std::string>(file->metadata(), "tokenizer.ggml.model", text);
     const auto pre = get_or<std::string>(file->metadata(), "tokenizer.ggml.pre", text, "gpt-2");
-    auto weights = std::make_unique<FileWeights>(text);
+    const auto weights = std::make_shared<FileWeights>(text);
     detail::add_gguf_text_weights(*weights, file, config.text);
 
     ImageProcessorConfig image;
@@ -178,6 +179,8 @@ inline Checkpoint open_gguf_pair(const std::string& text, const std::string& mmp
         detail::add_gguf_vision_weights(*weights, vision, config.vision);
     }
 
+    if (weights_opened) weights_opened(config, weights);
+
     const bool has_template = find(file->metadata(), "tokenizer.chat_template", text);
     const auto chat_template =
         has_template ? ChatTemplate::from_jinja(get<std::string>(file->metadata(), "tokenizer.chat_template", text),
@@ -191,7 +194,7 @@ inline Checkpoint open_gguf_pair(const std::string& text, const std::string& mmp
                           .image = image,
                           .image_seq_len = config.has_vision ? config.tokens_per_image() : 0,
                           .token_names = {}},
-            .weights = std::move(weights)};
+            .weights = weights};
 }
 
 }  // namespace smolvlm

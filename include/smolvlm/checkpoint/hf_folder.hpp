@@ -141,16 +141,17 @@ inline std::unique_ptr<WeightSource> open_hf_weights(const std::string& folder, 
 }
 
 /// Throws FormatError or ValueError.
-inline Checkpoint open_hf_folder(const std::string& folder) {
+inline Checkpoint open_hf_folder(const std::string& folder, const WeightsOpened& weights_opened = {}) {
     const ModelConfig config = read_model_config(folder);
+    const std::shared_ptr<const WeightSource> weights = open_hf_weights(folder, config);
+    if (weights_opened) weights_opened(config, weights);
     Checkpoint checkpoint{.config = config,
                           .generation = read_generation_config(folder),
                           .processor = read_processor(folder, config.has_vision ? config.tokens_per_image() : 0),
-                          .weights = nullptr};
+                          .weights = weights};
     if (!config.has_vision) checkpoint.processor.image_seq_len = 0;
     SMOLVLM_CHECK(!config.has_vision || checkpoint.processor.has_images(), FormatError, folder,
                   ": a model with pictures needs preprocessor_config.json, which is missing");
-    checkpoint.weights = open_hf_weights(folder, config);
     return checkpoint;
 }
 

@@ -16,8 +16,9 @@
 ///     for
 ///
 /// A trailing shape, [768, 3, 16, 16] of the embedding of patches, counts as [768, 768]. All other tensors are what
-/// they are in any checkpoint: vectors, and matrices whose rows are no whole blocks of 32. config.json names the
-/// precision once more, under "quantization_config", where other programs look for what they do not know.
+/// they are in any checkpoint: vectors, matrices whose rows are no whole blocks of 32, and beside bf16 a table of tokens
+/// that is no head as well. config.json names the precision once more, under "quantization_config", where other programs
+/// look for what they do not know.
 
 #include <charconv>
 #include <smolvlm/core/panel_weight.hpp>

@@ -43,12 +43,15 @@ std::vector<PlannedParameter> plan_panels(const Checkpoint& checkpoint, const st
         const HostWeight held = checkpoint.weights->weight(name);
         PlannedParameter p{name, as_matrix_shape(shape), {}, {}};
         const bool is_matrix = std::is_same_v<std::remove_cvref_t<decltype(slot)>, Weight<B>>;
-        if (is_matrix) p.format = panel_format(held.dtype, p.matrix[1], wanted);
+        // A table in bf16 is no smaller in panels, and as rows it can stay in the file whatever bf16 is multiplied as.
+        const bool stays_rows =
+            wanted == IntegerFormat::bf16 && is_floating(held.dtype) && is_only_looked_up(name, config);
+        if (is_matrix && !stays_rows) p.format = panel_format(held.dtype, p.matrix[1], wanted);
         SMOLVLM_CHECK(p.format != IntegerFormat::none || is_floating(held.dtype), ValueError, path, ": ", name,
                       " is held as ", held.dtype,
                       ", expected a floating type, Q8_0 or Q4_0; quantise from the model as it was released");
         const bool rename = !config.has_vision && name.starts_with("model.text_model.");
-        p.tensor = {rename ? "model." + name.substr(17) : name, held.dtype, shape, {}};
+        p.tensor = {rename ? "model." + name.substr(17) : name, stays_rows ? DType::bf16 : held.dtype, shape, {}};
         if (p.format != IntegerFormat::none) {
             const PanelWeight layout{p.format, p.matrix, {}};
             panels.entries[p.tensor.name] = {p.format, shape};
@@ -91,7 +94,7 @@ void save_panels(B& be, const Checkpoint& checkpoint, const std::string& path, I
     for (const auto& p : plan) {
         HostWeight held = checkpoint.weights->weight(p.name);
         if (p.format == IntegerFormat::none) {
-            writer.write(NamedTensor::of("", held).bytes);
+            writer.write(NamedTensor::of("", held.converted(p.tensor.dtype, options.threads)).bytes);
         } else {
             held = held.reshaped(p.matrix);
             if (is_floating(held.dtype) && format != IntegerFormat::int8)

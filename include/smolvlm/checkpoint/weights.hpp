@@ -1,10 +1,14 @@
 #pragma once
 /// Joins the names in a file to the names in `visit`: a model is returned whole or not at all.
 
+#include <functional>
 #include <map>
+#include <mutex>
 #include <optional>
+#include <stop_token>
 
 #include <smolvlm/core/panel_weight.hpp>
+#include <smolvlm/core/parallel.hpp>
 #include <smolvlm/io/printable.hpp>
 #include <smolvlm/model/smolvlm.hpp>
 
@@ -38,6 +42,11 @@ inline std::string listed(const std::vector<std::string>& items) {
 inline bool may_be_ignored(const std::string& name, const ModelConfig& config) {
     return name.ends_with("rotary_emb.inv_freq") || name.ends_with("embeddings.position_ids") ||
            (name == "lm_head.weight" && config.tie_word_embeddings);
+}
+
+/// A table of tokens that is no head as well: a text needs few of its rows, and nothing is multiplied with it.
+inline bool is_only_looked_up(const std::string& name, const ModelConfig& config) {
+    return name == "model.text_model.embed_tokens.weight" && !config.tie_word_embeddings;
 }
 
 /// Compares all declared parameters with all that the file has. Throws one FormatError that lists every difference.
@@ -86,30 +95,60 @@ bool load_weight(B& be, Weight<B>& slot, const WeightSource& source, const std::
     return file.storage.shared();
 }
 
+struct Job {
+    Index size;
+    std::function<void()> run;
+};
+
+/// Runs them all, so many at a time, large ones first. If some throw, the first of those that did is thrown on at the end.
+inline void run_all(std::vector<Job> jobs, int threads) {
+    if (threads > 1) std::ranges::stable_sort(jobs, std::greater(), &Job::size);
+    std::exception_ptr failure;
+    std::mutex lock;
+    parallel_dynamic(threads, static_cast<Index>(jobs.size()), [&](Index i) {
+        try {
+            jobs[static_cast<std::size_t>(i)].run();
+        } catch (...) {
+            const std::lock_guard only_one(lock);
+            if (!failure) failure = std::current_exception();
+        }
+    });
+    if (failure) std::rethrow_exception(failure);
+}
+
 }  // namespace detail
 
 /// A model of that shape with the parameters of `source`, each packed as the backend likes and its file pages given back, so
 /// that two copies are never held. weight_dtype: what matrices are held in; empty = as in the file (16-bit and quantised
 /// weights stay as they are: widening is exact and happens in the kernels). Quantised files and panels are never
 /// converted; a matrix whose rows are no whole blocks of a quantised weight_dtype stays as it is. The table of tokens, of
-/// which a text needs few rows, stays in the file where the backend can look rows up there (make_table).
+/// which a text needs few rows, stays in the file where the backend can look rows up there (make_table). Throws FormatError when
+/// the weights do not fit, ValueError when `stop` is asked for: the weights begun are finished, no other is begun.
 template <Backend B>
 SmolVLM<B> load_model(B& be, const ModelConfig& config, const WeightSource& source,
-                      std::optional<DType> weight_dtype = std::nullopt) {
+                      std::optional<DType> weight_dtype = std::nullopt, const std::stop_token& stop = {}) {
     const Index layers = config.text.num_hidden_layers + (config.has_vision ? config.vision.num_hidden_layers : 0);
     SMOLVLM_CHECK(layers <= static_cast<Index>(source.shapes().size()), FormatError, source.where(),
                   ": the configuration asks for ", layers, " layers, the file has only ", source.shapes().size(), " tensors");
     SmolVLM<B> model(config);
     detail::check_parameters(model, source);
+    std::vector<detail::Job> jobs;
     for_each_parameter(model, [&](const std::string& name, auto& slot, const Shape& shape) {
-        if constexpr (std::is_same_v<std::remove_cvref_t<decltype(slot)>, Weight<B>>) {
-            const bool only_looked_up = name == "model.text_model.embed_tokens.weight" && !config.tie_word_embeddings;
-            if (detail::load_weight(be, slot, source, name, as_matrix_shape(shape), weight_dtype, only_looked_up)) return;
-        } else {
-            slot = be.from_host(source.weight(name).template to_tensor<typename B::Scalar>());
-        }
-        source.release(name);
+        jobs.push_back({shape.numel(), [&, name, shape] {
+            SMOLVLM_CHECK(!stop.stop_requested(), ValueError, source.where(), ": loading was stopped");
+            if constexpr (std::is_same_v<std::remove_cvref_t<decltype(slot)>, Weight<B>>) {
+                if (detail::load_weight(be, slot, source, name, as_matrix_shape(shape), weight_dtype,
+                                        detail::is_only_looked_up(name, config)))
+                    return;
+            } else {
+                slot = be.from_host(source.weight(name).template to_tensor<typename B::Scalar>());
+            }
+            source.release(name);
+        }});
     });
+    int threads = 1;
+    if constexpr (requires { be.weight_makers(); }) threads = be.weight_makers();
+    detail::run_all(std::move(jobs), threads);
     return model;
 }
 

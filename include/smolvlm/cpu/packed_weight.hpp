@@ -68,9 +68,9 @@ public:
 
     /// Panels are taken as they are if that precision multiplies such on that path, as words if it multiplies bf16 so, else as
     /// rows. Into `arena` if there is one, where decoding finds them in huge pages (a token of 256M in Q4_0: 7.0 ms instead of
-    /// 9.4), else they stay where they lie, which may be a mapped file.
+    /// 9.4). in_place: those that are taken as they are stay where they lie, which may be a mapped file.
     explicit PackedWeight(const PanelWeight& w, int threads = 1, Precision precision = Precision::native,
-                          CpuPath path = cpu_path(), Arena* arena = nullptr)
+                          CpuPath path = cpu_path(), Arena* arena = nullptr, bool in_place = false)
         : shape_{w.M(), w.K()}, dtype_(dtype_of_rows(w.format)), integers_(w.layout()), storage_(w.storage) {
         const IntegerFormat wanted = w.format != IntegerFormat::bf16 ? w.format
                                      : precision == Precision::int8  ? IntegerFormat::none
@@ -86,7 +86,7 @@ public:
                     pairs_to_words(w.storage.data() + p * w.layout().panel_bytes(), integers_,
                                    storage_.data() + p * integers_.panel_bytes());
             });
-        } else if (arena) {
+        } else if (arena && !in_place) {
             const Index bytes = w.bytes();
             storage_ = arena->take_any(static_cast<std::size_t>(bytes));
             parallel_for(threads, bytes, Index(1) << 20, [&](Index begin, Index end) {
