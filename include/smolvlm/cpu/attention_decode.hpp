@@ -37,18 +37,18 @@ struct Stretch {
             heads<V, 1>(q, k, v, K, count, std::exchange(first, false), scores, results, size);
     }
 
+private:
+    static constexpr Index line = 64 / static_cast<Index>(sizeof(S));  // numbers of a line of cache
+
     template <class V, int Q>
     SMOLVLM_INLINE static void heads(const T* q, const HeadRows<S>& k, const HeadRows<S>& v, Index K, Index count, bool first,
                                      T* scores, T* results, Index size) {
-        constexpr Index L = V::lanes, line = 64 / static_cast<Index>(sizeof(S));
+        constexpr Index L = V::lanes;
         const T scale = T(1) / std::sqrt(static_cast<T>(K));
         Index j = 0;
         for (; j + L <= count; j += L) {
-            for (Index i = j; first && i < j + L; ++i)  // the keys of the next stretch, the values of this one
-                for (Index d = 0; d < K; d += line) {
-                    __builtin_prefetch(k.data + (i + decode_stretch) * k.ld + d, 0, 2);
-                    __builtin_prefetch(v.data + i * v.ld + d, 0, 2);
-                }
+            for (Index i = j; first && i < j + L; ++i)  // the values of these keys, before they are weighted
+                for (Index d = 0; d < K; d += line) __builtin_prefetch(v.data + i * v.ld + d, 0, 2);
             score_register<V, Q>(q, k.from(j), K, scale, scores + j);
         }
         for (; j < count; ++j) score_one<V, Q>(q, k.data + j * k.ld, K, scale * k.template scale<T>(j), scores + j);
@@ -73,10 +73,11 @@ struct Stretch {
             results[h * size] = m;
             results[h * size + 1] = l + sum(total);
         }
+        const S* const next = first ? k.data + decode_stretch * k.ld : nullptr;  // keys, asked for while values are read
         constexpr int wide = Q > 1 || L == 16 ? 4 : 8;  // sums in registers: 12 of 16 on AVX2
         Index d = 0;
-        for (; d + wide * L <= K; d += wide * L) weighted_sum<V, Q, wide>(scores, v.data + d, v.ld, count, results + 2 + d, size);
-        for (; d + L <= K; d += L) weighted_sum<V, Q, 1>(scores, v.data + d, v.ld, count, results + 2 + d, size);
+        for (; d + wide * L <= K; d += wide * L) weighted_sum<V, Q, wide>(scores, v, next, d, count, results + 2, size);
+        for (; d + L <= K; d += L) weighted_sum<V, Q, 1>(scores, v, next, d, count, results + 2, size);
         for (; d < K; ++d)
             for (int h = 0; h < Q; ++h) {
                 T o = 0;
@@ -150,18 +151,22 @@ struct Stretch {
         return Vec<T, L>::of(__builtin_shufflevector(x.v, x.v, (Lane % rows * groups + Lane / rows)...));
     }
 
-    /// o[h, :] = sum_j weights[h, j] v[j, :] for C registers of columns.
+    /// o[h, :] = sum_j weights[h, j] v[j, :] for C registers of columns from d on. Of as many rows from `next` on, if not null,
+    /// the same columns are asked for.
     template <class V, int Q, int C>
-    SMOLVLM_INLINE static void weighted_sum(const T* weights, const S* v, Index ld, Index count, T* o, Index size) {
+    SMOLVLM_INLINE static void weighted_sum(const T* weights, const HeadRows<S>& v, const S* next, Index d, Index count, T* o,
+                                            Index size) {
         V sums[std::size_t{C}][std::size_t{Q}];
 #pragma GCC unroll 8
         for (int c = 0; c < C; ++c)
 #pragma GCC unroll 4
             for (int h = 0; h < Q; ++h) sums[c][h] = V::zero();
         for (Index j = 0; j < count; ++j) {
+            for (Index ahead = 0; next && ahead < C * V::lanes; ahead += line)
+                __builtin_prefetch(next + j * v.ld + d + ahead, 0, 2);
 #pragma GCC unroll 8
             for (int c = 0; c < C; ++c) {
-                const V value = load_as<T, V::lanes>(v + j * ld + c * V::lanes);
+                const V value = load_as<T, V::lanes>(v.data + j * v.ld + d + c * V::lanes);
 #pragma GCC unroll 4
                 for (int h = 0; h < Q; ++h) sums[c][h].add_product(weights[h * decode_stretch + j], value);
             }
@@ -169,7 +174,49 @@ struct Stretch {
 #pragma GCC unroll 8
         for (int c = 0; c < C; ++c)
 #pragma GCC unroll 4
-            for (int h = 0; h < Q; ++h) sums[c][h].store(o + h * size + c * V::lanes);
+            for (int h = 0; h < Q; ++h) sums[c][h].store(o + h * size + d + c * V::lanes);
+    }
+};
+
+/// From the parts {m, l, o[K]} of stretches, `step` numbers apart; each m becomes its stretch's factor.
+///
+///     y = sum_s e^(m_s - m) o_s / sum_s e^(m_s - m) l_s,    m = max_s m_s;    0 where no key is visible
+template <class T>
+struct JoinStretches {
+    template <int Bytes>
+    SMOLVLM_INLINE static void run(T* parts, Index stretches, Index step, Index K, T* y) {
+        using V = Vec<T, lanes<T, Bytes>>;
+        constexpr Index L = V::lanes;
+        T m = -std::numeric_limits<T>::infinity(), l = 0;
+        for (Index s = 0; s < stretches; ++s) m = std::max(m, parts[s * step]);
+        for (Index s = 0; s < stretches; ++s) {
+            T* const p = parts + s * step;
+            p[0] = p[1] == T(0) ? T(0) : exp<true>(V::all(p[0] - m)).v[0];
+            l += p[1] * p[0];
+        }
+        const T whole = l == T(0) ? T(0) : 1 / l;
+        Index d = 0;
+        for (; d + 4 * L <= K; d += 4 * L) columns<V, 4>(parts, stretches, step, d, whole, y);
+        for (; d + L <= K; d += L) columns<V, 1>(parts, stretches, step, d, whole, y);
+        for (; d < K; ++d) {
+            T o = 0;
+            for (Index s = 0; s < stretches; ++s) o += parts[s * step] * parts[s * step + 2 + d];
+            y[d] = o * whole;
+        }
+    }
+
+private:
+    /// C registers of columns from d on.
+    template <class V, int C>
+    SMOLVLM_INLINE static void columns(const T* parts, Index stretches, Index step, Index d, T whole, T* y) {
+        V sums[std::size_t{C}];
+#pragma GCC unroll 4
+        for (int c = 0; c < C; ++c) sums[c] = V::zero();
+        for (Index s = 0; s < stretches; ++s, parts += step)
+#pragma GCC unroll 4
+            for (int c = 0; c < C; ++c) sums[c].add_product(parts[0], V::load(parts + 2 + d + c * V::lanes));
+#pragma GCC unroll 4
+        for (int c = 0; c < C; ++c) (sums[c] * whole).store(y + d + c * V::lanes);
     }
 };
 
@@ -195,21 +242,9 @@ void attention_few(In<T> q, const KeptRows<S>& k, const KeptRows<S>& v, Heads he
             }
         }
     });
-    for (Index i = 0; i < segment.n * H; ++i) {
-        const auto part = [&](Index stretch) { return results + (stretch * segment.n * H + i) * size; };
-        T m = -std::numeric_limits<T>::infinity(), l = 0;
-        for (Index s = 0; s < stretches; ++s) m = std::max(m, *part(s));
-        T* const out = y.data() + (segment.q0 * H + i) * K;
-        std::fill_n(out, K, T(0));
-        for (Index s = 0; s < stretches; ++s) {
-            const T* const p = part(s);
-            if (p[1] == T(0)) continue;  // no key of this stretch is visible
-            const T factor = std::exp(p[0] - m);
-            l += p[1] * factor;
-            for (Index d = 0; d < K; ++d) out[d] += p[2 + d] * factor;
-        }
-        for (Index d = 0; d < K; ++d) out[d] = l == T(0) ? T(0) : out[d] / l;
-    }
+    for (Index i = 0; i < segment.n * H; ++i)
+        dispatch<JoinStretches<T>>(path, results + i * size, stretches, segment.n * H * size, K,
+                                   y.data() + (segment.q0 * H + i) * K);
 }
 
 }  // namespace attention_detail
