@@ -125,6 +125,30 @@ TEST_CASE("cpu embedding: a table that stays in its file has the rows of the wei
             }
 }
 
+TEST_CASE("cpu weight: rows of bf16 become the words that panels of bf16 become, whatever their width") {
+    Cpu<float> pairs(1, CpuPath::avx512bf16, Precision::native), words(2, CpuPath::avx512vnni, Precision::native);
+    for (Index K : {1, 2, 30, 31, 32, 34, 62, 64, 70, 576}) {
+        CAPTURE(K);
+        const HostWeight w = weight_of(101, K, DType::bf16, 7);
+        auto* const numbers = reinterpret_cast<bfloat16*>(w.storage.data());
+        std::fill_n(numbers + 3 * K, K, bfloat16(0.0f));
+        numbers[5 * K + K / 2] = bfloat16(-100.0f);
+        numbers[7 * K] = bfloat16(std::numeric_limits<float>::infinity());
+        const auto from_rows = words.make_weight(w), from_panels = words.make_weight(pairs.make_weight(w).panel_weight(), false);
+        REQUIRE(from_rows.integers().format == IntegerFormat::int16);
+        std::vector<float> a(static_cast<std::size_t>(K)), b(a);
+        for (Index m = 0; m < 101; ++m) {
+            from_rows.row(m, a.data());
+            from_panels.row(m, b.data());
+            if (m == 7)
+                CHECK((std::isnan(a[0]) && std::isnan(b[0])));
+            else
+                CHECK(a == b);
+            CHECK((m == 3) == (std::ranges::count(a, 0.0f) == K));
+        }
+    }
+}
+
 TEST_CASE("cpu weight: panels are taken as they are where they are multiplied, in place or into huge pages") {
     const HostWeight w = weight_of(100, 320, DType::q8_0, 7);
     Cpu<float> be(1, Precision::native);

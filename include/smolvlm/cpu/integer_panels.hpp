@@ -1,6 +1,8 @@
 #pragma once
 /// Weights to panels of integers (core/integer_layout.hpp says where things are in them).
 
+#include <bit>
+
 #include <smolvlm/core/integer_layout.hpp>
 #include <smolvlm/cpu/turn.hpp>
 #include <smolvlm/cpu/word_dot.hpp>
@@ -64,6 +66,16 @@ inline void pack_block_row(const std::byte* row, const IntegerLayout& at, Index 
     }
 }
 
+/// The even and the odd numbers of L groups of two bf16.
+template <int L>
+SMOLVLM_INLINE std::pair<Vec<float, L>, Vec<float, L>> bf16_pairs(const std::byte* groups) {
+    const auto bits = Vec<std::uint32_t, L>::load(reinterpret_cast<const std::uint32_t*>(groups)).v;
+    Vec<float, L> even, odd;
+    reinterpret(bits << 16, even.v);
+    reinterpret(bits & 0xffff0000u, odd.v);
+    return {even, odd};
+}
+
 /// A panel of bf16 pairs to one of words: q = round(8191 w / max |w|) of each of its 48 rows. `to` may be `from`.
 struct PairsToWords {
     template <int Bytes>
@@ -74,27 +86,62 @@ struct PairsToWords {
         for (Index c = 0; c < IntegerLayout::width; c += L) {
             Magnitudes<V> seen{V::zero(), V::zero()};
             for (Index i = 0; i < lines; ++i) {
-                const auto [even, odd] = pair<L>(from + i * IntegerLayout::line + 4 * c);
+                const auto [even, odd] = bf16_pairs<L>(from + i * IntegerLayout::line + 4 * c);
                 seen.look(even);
                 seen.look(odd);
             }
             const V factors = seen.of_columns(most_word_weight, scales + c);
             for (Index i = 0; i < lines; ++i) {
-                const auto [even, odd] = pair<L>(from + i * IntegerLayout::line + 4 * c);
+                const auto [even, odd] = bf16_pairs<L>(from + i * IntegerLayout::line + 4 * c);
                 word_pairs(rounded_words(even * factors), rounded_words(odd * factors))
                     .store(reinterpret_cast<std::int32_t*>(to + i * IntegerLayout::line + 4 * c));
             }
         }
     }
+};
+
+/// The same panel from its 48 rows of bf16 in a file, of `lines` >= 16 groups each, which are turned as they become words.
+struct RowsToWords {
+    template <int Bytes>
+    SMOLVLM_INLINE static void run(const std::byte* rows, Index row_bytes, Index lines, std::byte* to) {
+        constexpr int L = lanes<float, Bytes>;
+        using Bits = Vec<std::uint16_t, 2 * L>;  // twice these are those of the magnitude, and compare as it does
+        auto* const scales = reinterpret_cast<float*>(to + lines * IntegerLayout::line);
+        float factors[IntegerLayout::width];
+        for (Index c = 0; c < IntegerLayout::width; ++c) {
+            Bits most = Bits::zero();
+            for_squares<L>(lines, [&](Index i) __attribute__((always_inline)) {
+                const Bits x = Bits::load(reinterpret_cast<const std::uint16_t*>(rows + c * row_bytes + 4 * i));
+                most = max(x + x, most);
+            });
+            std::uint32_t bits = 0;
+            for (int lane = 0; lane < 2 * L; ++lane) bits = std::max<std::uint32_t>(bits, most.v[lane]);
+            const float largest_magnitude = std::bit_cast<float>(bits << 15);
+            const RowScale s(largest_magnitude, most_word_weight, 0.0f * largest_magnitude);
+            factors[c] = s.factor;
+            scales[c] = s.scale;
+        }
+        for (Index c = 0; c < IntegerLayout::width; c += L)
+            for_squares<L>(lines, [&](Index i) __attribute__((always_inline)) {
+                Vec<std::int32_t, L> square[std::size_t{L}];
+#pragma GCC unroll 16
+                for (int r = 0; r < L; ++r) {
+                    const auto [even, odd] = bf16_pairs<L>(rows + (c + r) * row_bytes + 4 * i);
+                    square[r] = word_pairs(rounded_words(even * factors[c + r]), rounded_words(odd * factors[c + r]));
+                }
+                turn_detail::turn_square<L / 2>(square);
+#pragma GCC unroll 16
+                for (int r = 0; r < L; ++r)
+                    square[r].store(reinterpret_cast<std::int32_t*>(to + (i + r) * IntegerLayout::line + 4 * c));
+            });
+    }
 
 private:
-    template <int L>
-    SMOLVLM_INLINE static std::pair<Vec<float, L>, Vec<float, L>> pair(const std::byte* group) {
-        const auto bits = Vec<std::uint32_t, L>::load(reinterpret_cast<const std::uint32_t*>(group)).v;
-        Vec<float, L> even, odd;
-        reinterpret(bits << 16, even.v);
-        reinterpret(bits & 0xffff0000u, odd.v);
-        return {even, odd};
+    /// f(i) for squares of L that cover [0, lines); the last one ends there.
+    template <int L, class F>
+    SMOLVLM_INLINE static void for_squares(Index lines, F&& f) {
+        for (Index i = 0; i + L <= lines; i += L) f(i);
+        if (lines % L != 0) f(lines - L);
     }
 };
 
@@ -116,11 +163,14 @@ inline void pack_integer_panel(DType dtype, const std::byte* rows, Index row_byt
         return;
     }
     const Index lines = at.block_lines();
+    const bool in_groups = at.K % 2 == 0 && reinterpret_cast<std::uintptr_t>(rows) % 4 == 0;
+    if (at.is_int16() && in_groups && count == at.width && lines >= 16)
+        return dispatch<detail::RowsToWords>(cpu_path(), rows, row_bytes, lines, panel);
     if (at.is_int16()) {
         pack_integer_panel(dtype, rows, row_bytes, count, {IntegerFormat::bf16, at.K}, panel, scratch);
         return pairs_to_words(panel, at, panel);
     }
-    if (at.is_bf16() && at.K % 2 == 0 && reinterpret_cast<std::uintptr_t>(rows) % 4 == 0) {  // groups already
+    if (at.is_bf16() && in_groups) {
         dispatch<Turn>(cpu_path(), reinterpret_cast<const float*>(rows), row_bytes / 4, count, lines,
                        reinterpret_cast<float*>(panel), at.width);
         return;
