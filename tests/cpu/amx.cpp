@@ -16,7 +16,8 @@ std::vector<float> in_tiles(Tiles& tiles, CpuPath path, const HostTensor<float>&
     const Index N = x.dim(0), width = IntegerLayout::width, M = w.panels() * width;
     const IntegerLayout at = w.integers();
     std::vector<std::byte> memory(cpu::NarrowRows::bytes(w, N), std::byte{0xff});  // what nobody writes is no number
-    const CpuPath uncentred = path == CpuPath::avx2 ? CpuPath::portable : path;  // the offset of weights is in the sums
+    // The offset of weights is in the sums of tiles.
+    const CpuPath uncentred = cpu::centres_weights(path) ? CpuPath::portable : path;
     const cpu::NarrowRows rows(w, memory.data(), N, uncentred);
     rows.put(x.data(), x.dim(1), 0, N);
     std::vector<float> y(static_cast<std::size_t>(N * M));
