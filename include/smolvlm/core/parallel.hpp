@@ -20,6 +20,13 @@ inline int default_threads() {
 #endif
 }
 
+/// Whether work can be given to threads other than the caller's.
+#ifdef _OPENMP
+inline constexpr bool has_threads = true;
+#else
+inline constexpr bool has_threads = false;
+#endif
+
 /// f(begin, end) over disjoint ranges that cover [0, n); a range holds at least `grain` items, so small work stays on one
 /// thread. Which thread takes which range never changes a result: f must write disjoint places. f must not throw.
 template <class F>
