@@ -1,9 +1,10 @@
 #pragma once
 /// Joins the names in a file to the names in `visit`: a model is returned whole or not at all.
 
+#include <atomic>
+#include <exception>
 #include <functional>
 #include <map>
-#include <mutex>
 #include <optional>
 #include <stop_token>
 
@@ -100,17 +101,17 @@ struct Job {
     std::function<void()> run;
 };
 
-/// Runs them all, so many at a time, large ones first. If some throw, the first of those that did is thrown on at the end.
+/// Runs them all, so many at a time, large ones first. When one throws, no other is begun, and what it threw is thrown on.
 inline void run_all(std::vector<Job> jobs, int threads) {
     if (threads > 1) std::ranges::stable_sort(jobs, std::greater(), &Job::size);
     std::exception_ptr failure;
-    std::mutex lock;
+    std::atomic<bool> failed = false;
     parallel_dynamic(threads, static_cast<Index>(jobs.size()), [&](Index i) {
+        if (failed) return;
         try {
             jobs[static_cast<std::size_t>(i)].run();
         } catch (...) {
-            const std::lock_guard only_one(lock);
-            if (!failure) failure = std::current_exception();
+            if (!failed.exchange(true)) failure = std::current_exception();
         }
     });
     if (failure) std::rethrow_exception(failure);
