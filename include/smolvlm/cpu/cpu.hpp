@@ -53,8 +53,6 @@ public:
     CacheFormat cache_format() const { return cache_; }
     Tensor from_host(const HostTensor<T>& x) { return x; }
     HostTensor<T> to_host(const Tensor& x) { return x; }
-    /// So many threads may make weights at a time, each its own.
-    int weight_makers() const { return has_threads ? threads_ : 1; }
     Weight make_weight(const HostWeight& w) { return Weight(w, share(w.shape().numel()), precision_, path_, &arena_); }
     Weight make_weight(const PanelWeight& w, bool in_place) {
         return Weight(w, threads_, precision_, path_, &arena_, in_place);

@@ -21,6 +21,8 @@ public:
     /// Where activations come from; after the first token a decode step takes nothing fresh.
     Pool& pool() { return pool_; }
     int threads() const { return threads_; }
+    /// So many threads may make weights at a time, each its own.
+    int weight_makers() const { return has_threads ? threads_ : 1; }
     /// For tests: even the smallest piece of work is divided among the threads.
     void share_small_work() { least_work_ = 1; }
     CpuPath path() const { return path_; }
