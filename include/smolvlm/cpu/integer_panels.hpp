@@ -164,9 +164,9 @@ inline void pack_integer_panel(DType dtype, const std::byte* rows, Index row_byt
     }
     const Index lines = at.block_lines();
     const bool in_groups = at.K % 2 == 0 && reinterpret_cast<std::uintptr_t>(rows) % 4 == 0;
-    if (at.is_int16() && in_groups && count == at.width && lines >= 16)
-        return dispatch<detail::RowsToWords>(cpu_path(), rows, row_bytes, lines, panel);
     if (at.is_int16()) {
+        if (in_groups && count == at.width && lines >= 16)
+            return dispatch<detail::RowsToWords>(cpu_path(), rows, row_bytes, lines, panel);
         pack_integer_panel(dtype, rows, row_bytes, count, {IntegerFormat::bf16, at.K}, panel, scratch);
         return pairs_to_words(panel, at, panel);
     }
