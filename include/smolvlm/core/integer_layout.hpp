@@ -15,7 +15,7 @@
 /// Bytes and nibbles are kept unsigned, as their dot products want them. What the offset adds depends on the activations alone,
 ///     sum_k (u_k - offset) x_k  =  -offset sum_k x_k  +  sum_k u_k x_k
 /// and is where sums begin. Q8_0 and Q4_0 hold exactly what the file holds; int8 is made here from floats, a scale a
-/// row: s = max |w| / 127, and int16 from bf16: s = max |w| / 8191. Rows beyond the last have scale zero, columns beyond the
+/// row: s = max |w| / 127, and int16 from bf16: s = max |w| / 4095. Rows beyond the last have scale zero, columns beyond the
 /// K-th the integer zero.
 
 #include <algorithm>

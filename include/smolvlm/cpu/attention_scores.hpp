@@ -79,9 +79,9 @@ SMOLVLM_INLINE void score_tile(const IntegerRows& q, const float* groups, Index 
 #pragma GCC unroll 4
         for (int c = 0; c < C; ++c) detail::broadcast(q.start + r, sums[r][c]);
     const auto* const w = reinterpret_cast<const std::byte*>(groups);
-#pragma GCC unroll 1
-    for (Index i = 0; i < lines; ++i)
+    in_pairs(lines, [] {}, [&](Index i) __attribute__((always_inline)) {
         integer_detail::add_line<Dots, R, C, false>(q.q + 4 * i, q.stride, w + i * 4 * key_panel<float>, sums);
+    });
 #pragma GCC unroll 8
     for (int r = 0; r < R; ++r)
 #pragma GCC unroll 4

@@ -97,7 +97,7 @@ struct Panel {
                                    TileOut<float> out, Ahead ahead) {
         constexpr int R = Dots::bytes != 64 ? 2 : far ? 4 : std::is_same_v<Dots, PlainPairDots<64>> ? 4 : 8;
         constexpr int C = Dots::bytes == 64 ? 3 : 2;
-        ahead.spread(lines * (rows / R) * (IntegerLayout::width / (C * Dots::L)));
+        ahead.spread(pairs(lines) * (rows / R) * (IntegerLayout::width / (C * Dots::L)));
         in_tiles<R>(rows, [&](Index i, auto height) __attribute__((always_inline)) {
             for (Index j = 0; j < IntegerLayout::width; j += C * Dots::L)
                 tile<Dots, height, C>(x + i * stride, stride, panel + 4 * j, lines, out.at(i, j), ahead);
@@ -112,22 +112,24 @@ struct Panel {
         for (int r = 0; r < R; ++r)
 #pragma GCC unroll 3
             for (int c = 0; c < C; ++c) sums[r][c] = V::zero();
-#pragma GCC unroll 1
-        for (Index i = 0; i < lines; ++i, w += IntegerLayout::line, x += 2) {
-            integer_detail::ask_ahead<far>(w);
+        const auto ask = [&]() __attribute__((always_inline)) {
             if constexpr (!far && R > 1) ahead.step();
+        };
+        in_pairs(lines, ask, [&](Index i) __attribute__((always_inline)) {
+            const std::byte* const line = w + i * IntegerLayout::line;
+            integer_detail::ask_ahead<far>(line);
             typename Dots::Operand groups[std::size_t{C}];
 #pragma GCC unroll 3
             for (int c = 0; c < C; ++c)
-                Dots::pairs(integer_detail::groups_at<Dots>(w + c * 4 * Dots::L).v, groups[c]);
+                Dots::pairs(integer_detail::groups_at<Dots>(line + c * 4 * Dots::L).v, groups[c]);
 #pragma GCC unroll 8
             for (int r = 0; r < R; ++r) {
                 typename Dots::Operand pair;
-                Dots::broadcast(x + r * stride, pair);
+                Dots::broadcast(x + r * stride + 2 * i, pair);
 #pragma GCC unroll 3
                 for (int c = 0; c < C; ++c) Dots::add(sums[r][c], groups[c], pair);
             }
-        }
+        });
         integer_detail::put_tile<R, C>(sums, out);
     }
 };

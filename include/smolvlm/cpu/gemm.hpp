@@ -50,14 +50,16 @@ struct Ahead {
     static Ahead of(const void* bytes, Index count) { return {static_cast<const std::byte*>(bytes), count / 64, 0, 0, 0}; }
     /// The work that is ahead takes so many steps.
     SMOLVLM_INLINE void spread(Index steps) {
-        every = lines > 0 ? std::max<Index>(1, steps / lines) : Index(1) << 62;
+        every = lines > 1 ? std::max<Index>(1, steps / (lines / 2)) : Index(1) << 62;
         at_once = (lines + steps) / (steps + 1);
         wait = every;
     }
+    /// Two lines every few steps.
     SMOLVLM_INLINE void step() {
         if (--wait > 0) return;
         __builtin_prefetch(next, 0, 2);
-        next += 64;
+        __builtin_prefetch(next + 64, 0, 2);
+        next += 128;
         wait = every;
     }
     /// Of steps so long that a line for each would not do.
@@ -66,9 +68,31 @@ struct Ahead {
     }
 };
 
+/// What comes from memory, not from a cache, is asked for some pages ahead: the processor's own prefetch stops at the end of a
+/// page.
+template <Index bytes>
+SMOLVLM_INLINE void ask_pages_ahead(const void* at) {
+    for (Index byte = 0; byte < bytes; byte += 64) __builtin_prefetch(static_cast<const char*>(at) + 6144 + byte);
+}
+
+/// f(k) for k = 0 .. K - 1, two by two, before() in front of each two: so many steps are pairs(K). A loop's own instructions
+/// are an eighth of a tile's, and where another thread shares the core, which then takes up instructions every other cycle, it
+/// is they that a product waits for.
+template <class Before, class F>
+SMOLVLM_INLINE void in_pairs(Index K, const Before& before, const F& f) {
+    Index k = 0;
+#pragma GCC unroll 1
+    for (; k + 2 <= K; k += 2) {
+        before();
+        f(k);
+        f(k + 1);
+    }
+    if (k < K) f(k);
+}
+constexpr Index pairs(Index K) { return K / 2; }
+
 /// y[r, c] = plus[r, c] + sum_k a[r, k] b[k, c]        a [R, K]   b [K, C registers] of stored type W;  K <= chain
-/// far: b comes from memory, not from a cache, and is asked for some pages ahead (the processor's own prefetch stops
-/// at the end of a page).
+/// far: b comes from memory.
 template <int L, int R, int C, bool far = false, class T, class W>
 SMOLVLM_INLINE void tile(const T* a, Index lda, const W* b, Index ldb, Index K, TileOut<T> out, Ahead* ahead = nullptr) {
     using V = Vec<T, L>;
@@ -77,13 +101,12 @@ SMOLVLM_INLINE void tile(const T* a, Index lda, const W* b, Index ldb, Index K, 
     for (int r = 0; r < R; ++r)
 #pragma GCC unroll 16
         for (int c = 0; c < C; ++c) sums[r][c] = V::zero();
-#pragma GCC unroll 1
-    for (Index k = 0; k < K; ++k) {
-        if constexpr (far)
-            for (std::size_t byte = 0; byte < sizeof(W) * L * C; byte += 64)
-                __builtin_prefetch(reinterpret_cast<const char*>(b + k * ldb) + 6144 + byte);
+    const auto ask = [&]() __attribute__((always_inline)) {
         if constexpr (!far && R >= 6)  // whole tiles: the last few rows ask for nothing
             if (ahead) ahead->step();
+    };
+    in_pairs(K, ask, [&](Index k) __attribute__((always_inline)) {
+        if constexpr (far) ask_pages_ahead<sizeof(W) * L * C>(b + k * ldb);
         V row[std::size_t{C}];
 #pragma GCC unroll 16
         for (int c = 0; c < C; ++c) row[c] = load_as<T, L>(b + k * ldb + c * L);
@@ -93,7 +116,7 @@ SMOLVLM_INLINE void tile(const T* a, Index lda, const W* b, Index ldb, Index K, 
 #pragma GCC unroll 16
             for (int c = 0; c < C; ++c) sums[r][c].add_product(same, row[c]);
         }
-    }
+    });
 #pragma GCC unroll 16
     for (int r = 0; r < R; ++r)
 #pragma GCC unroll 16
@@ -116,7 +139,7 @@ SMOLVLM_INLINE void in_tiles(Index rows, const F& f, Index r = 0) {
 template <int L, int R, int C, class T>
 SMOLVLM_INLINE void tiles(Index rows, const T* a, Index lda, const T* b, Index ldb, Index K, Index width,
                           TileOut<T> out, Ahead* ahead = nullptr) {
-    if (ahead) ahead->spread(K * (rows / R) * (width / (C * L)));
+    if (ahead) ahead->spread(pairs(K) * (rows / R) * (width / (C * L)));
     for (Index k0 = 0; k0 == 0 || k0 < K; k0 += chain)
         in_tiles<R>(rows, [&](Index i, auto height) __attribute__((always_inline)) {
             for (Index j = 0; j < width; j += C * L)

@@ -25,7 +25,7 @@ constexpr IntegerFormat integer_format(DType dtype, bool floats, CpuPath path) {
     return dtype == DType::bf16 ? format_of_bf16(path) : IntegerFormat::none;
 }
 
-inline constexpr float most_word_weight = 8191;  // what activations may then be: word_tiles.hpp
+inline constexpr float most_word_weight = 4095;  // what activations may then be: word_tiles.hpp
 
 namespace detail {
 
@@ -76,7 +76,7 @@ SMOLVLM_INLINE std::pair<Vec<float, L>, Vec<float, L>> bf16_pairs(const std::byt
     return {even, odd};
 }
 
-/// A panel of bf16 pairs to one of words: q = round(8191 w / max |w|) of each of its 48 rows. `to` may be `from`.
+/// A panel of bf16 pairs to one of words: q = round(4095 w / max |w|) of each of its 48 rows. `to` may be `from`.
 struct PairsToWords {
     template <int Bytes>
     SMOLVLM_INLINE static void run(const std::byte* from, Index lines, std::byte* to) {

@@ -31,9 +31,7 @@ SMOLVLM_INLINE Groups<Dots> groups_at(const std::byte* line) {
 /// What `far` asks for: the lines that memory has to bring while these are worked on.
 template <bool far>
 SMOLVLM_INLINE void ask_ahead(const std::byte* line) {
-    if constexpr (far)
-        for (Index byte = 0; byte < IntegerLayout::line; byte += 64)
-            __builtin_prefetch(reinterpret_cast<const char*>(line) + 6144 + byte);
+    if constexpr (far) ask_pages_ahead<IntegerLayout::line>(line);
 }
 
 /// sums[r][c] += the groups of a line times those of R rows of x.
@@ -106,12 +104,12 @@ SMOLVLM_INLINE void tile(const IntegerRows& x, const std::byte* panel, const Int
         for (int r = 0; r < R; ++r)
 #pragma GCC unroll 6
             for (int c = 0; c < C; ++c) detail::broadcast(x.start + r, sums[r][c]);
-        const Index lines = at.block_lines();
-#pragma GCC unroll 1
-        for (Index i = 0; i < lines; ++i) {
+        const auto ask = [&]() __attribute__((always_inline)) {
             if constexpr (!far && R > 1) ahead.step();
+        };
+        in_pairs(at.block_lines(), ask, [&](Index i) __attribute__((always_inline)) {
             add_line<Dots, R, C, far>(x.q + 4 * i, x.stride, panel + i * at.line + 4 * j, sums);
-        }
+        });
         const float* const scales = reinterpret_cast<const float*>(panel + at.scales_at(0)) + j;
 #pragma GCC unroll 8
         for (int r = 0; r < R; ++r)
@@ -184,7 +182,7 @@ struct Panel {
     SMOLVLM_INLINE static void run(Index rows, IntegerRows x, const std::byte* panel, IntegerLayout at,
                                    TileOut<float> out, Ahead ahead) {
         constexpr int R = std::min(tile_rows<Dots, format, far>(), far ? int(few_rows) : 8), C = tile_columns<Dots, far>();
-        ahead.spread((at.has_blocks() ? at.blocks() : at.block_lines()) * (rows / R) * (at.width / (C * Dots::L)));
+        ahead.spread((at.has_blocks() ? at.blocks() : pairs(at.block_lines())) * (rows / R) * (at.width / (C * Dots::L)));
         in_tiles<R>(rows, [&](Index i, auto height) __attribute__((always_inline)) {
             for (Index j = 0; j < at.width; j += C * Dots::L)
                 tile<Dots, format, height, C, far>(x.at(i), panel, at, j, out.at(i, j), ahead);

@@ -5,7 +5,7 @@
 ///     int8            y = s_x s_w sum_k w_k x_k + b                            one sum over all k
 ///     Q8_0, Q4_0      y = sum over blocks of 32 k: s_x d sum_k w_k x_k + b     integer sums within, float sums between
 ///     bf16            y = sum_k w_k x_k + b                                    float sums, two products at a time
-///     int16           y = t sum over blocks of 64 k: s_x sum_k w_k x_k + b     as Q8_0, but for one scale t
+///     int16           y = t sum over blocks of 128 k: s_x sum_k w_k x_k + b     as Q8_0, but for one scale t
 ///
 /// An element does not depend on the threads or on the rows beside it. Where there are tiles of AMX, bf16 is multiplied in
 /// them, and so is int8 unless there are few rows; the others stay with vectors.

@@ -7,6 +7,7 @@
 
 #include <cstdint>
 
+#include <smolvlm/cpu/gemm.hpp>
 #include <smolvlm/cpu/integer_dot.hpp>
 
 namespace smolvlm::cpu {
@@ -63,36 +64,35 @@ constexpr bool has_fast_words(CpuPath path) {
 #endif
 }
 
-struct NoStep {
-    SMOLVLM_INLINE void step(const std::int16_t*) const {}
-};
-
 /// put(r, c, sums) of R rows of pairs x, `stride` numbers apart, times `lines` lines of pairs w, `line` numbers apart, C
-/// registers of columns wide; step(w) before each line.
-template <class Words, int R, int C, class Put, class Step = NoStep>
+/// registers of columns wide. far: w comes from memory.
+template <class Words, int R, int C, bool far = false, class Put>
 SMOLVLM_INLINE void word_tile(const std::int16_t* x, Index stride, const std::int16_t* w, Index line, Index lines,
-                              const Put& put, Step step = {}) {
+                              const Put& put, Ahead* ahead = nullptr) {
     using Ints = typename Words::Ints;
     Ints sums[std::size_t{R}][std::size_t{C}];
 #pragma GCC unroll 8
     for (int r = 0; r < R; ++r)
 #pragma GCC unroll 4
         for (int c = 0; c < C; ++c) sums[r][c] = Ints{};
-#pragma GCC unroll 1
-    for (Index i = 0; i < lines; ++i, w += line, x += 2) {
-        step.step(w);
+    const auto ask = [&]() __attribute__((always_inline)) {
+        if constexpr (!far)
+            if (ahead) ahead->step();
+    };
+    in_pairs(lines, ask, [&](Index i) __attribute__((always_inline)) {
+        const auto* const groups = reinterpret_cast<const std::int32_t*>(w + i * line);
+        if constexpr (far) ask_pages_ahead<C * Words::bytes>(groups);
         Vec<std::int32_t, Words::L> row[std::size_t{C}];
 #pragma GCC unroll 4
-        for (int c = 0; c < C; ++c)
-            row[c] = Vec<std::int32_t, Words::L>::load(reinterpret_cast<const std::int32_t*>(w) + c * Words::L);
+        for (int c = 0; c < C; ++c) row[c] = Vec<std::int32_t, Words::L>::load(groups + c * Words::L);
 #pragma GCC unroll 8
         for (int r = 0; r < R; ++r) {
             Ints pair;
-            detail::broadcast(x + r * stride, pair);
+            detail::broadcast(x + r * stride + 2 * i, pair);
 #pragma GCC unroll 4
             for (int c = 0; c < C; ++c) Words::add(sums[r][c], row[c].v, pair);
         }
-    }
+    });
 #pragma GCC unroll 8
     for (int r = 0; r < R; ++r)
 #pragma GCC unroll 4

@@ -2,11 +2,12 @@
 /// Rows of words times a panel of words (core/integer_layout.hpp): bf16 weights where sums of 16-bit products are twice as fast
 /// as those of floats, and bf16 ones are not.
 ///
-///     y = plus + t sum over blocks of 64 k: s_b sum_k w_k x_k      |w_k| <= 8191, a scale t a row of W
+///     y = plus + t sum over blocks of 128 k: s_b sum_k w_k x_k     |w_k| <= 4095, a scale t a row of W
 ///                                                                  |x_k| <= 4095, a scale s_b a block of a row of x
 ///
-/// 64 * 8191 * 4095 < 2^31: the sums of a block are exact, those of blocks are floats. 13 and 14 bits with the sign lose less
-/// than the eight that bf16 would leave of x; an x much larger than all others costs its own block alone.
+/// 128 * 4095 * 4095 < 2^31: the sums of a block are exact, those of blocks are floats. 13 bits with the sign lose less than the
+/// eight that bf16 would leave of x; an x much larger than all others costs its block alone. (Shorter blocks would leave more
+/// bits; what becomes of their sums would take a ninth of the time.)
 
 #include <smolvlm/cpu/integer_tiles.hpp>
 #include <smolvlm/cpu/word_dot.hpp>
@@ -16,7 +17,7 @@ namespace smolvlm::cpu {
 
 /// Rows of words in memory that somebody else owns.
 struct ScaledWords {
-    static constexpr Index block = 64;  // k that share a scale
+    static constexpr Index block = 128;  // k that share a scale
     static constexpr float most = 4095;
 
     std::int16_t* q;  // [rows, stride], zeros behind the K-th up to a whole block
@@ -68,15 +69,6 @@ struct AddBlock {
     }
 };
 
-template <bool far>
-struct AskAhead {
-    Ahead& ahead;
-    SMOLVLM_INLINE void step(const std::int16_t* w) const {
-        integer_detail::ask_ahead<far>(reinterpret_cast<const std::byte*>(w));
-        if constexpr (!far) ahead.step();
-    }
-};
-
 /// x [rows, K] times one panel: y [rows, 48] = plus + x w^T.
 template <bool far>
 struct Panel {
@@ -84,7 +76,7 @@ struct Panel {
     SMOLVLM_INLINE static void run(Index rows, ScaledWords x, const std::byte* panel, Index lines, TileOut<float> out,
                                    Ahead ahead) {
         constexpr int R = Words::bytes != 64 ? 2 : far ? 4 : 8, C = Words::bytes == 64 ? 3 : 2;
-        ahead.spread(lines * (rows / R) * (IntegerLayout::width / (C * Words::L)));
+        ahead.spread(pairs(lines) * (rows / R) * (IntegerLayout::width / (C * Words::L)));
         in_tiles<R>(rows, [&](Index i, auto height) __attribute__((always_inline)) {
             for (Index j = 0; j < IntegerLayout::width; j += C * Words::L)
                 tile<Words, height, C>(x.at(i), panel, lines, j, out.at(i, j), ahead);
@@ -98,8 +90,9 @@ struct Panel {
         alignas(64) float y[std::size_t{R * C * L}] = {};  // in the first cache: registers are for the sums of a block
         const auto* w = reinterpret_cast<const std::int16_t*>(panel) + 2 * j;
         for (Index b = 0; b < x.blocks; ++b, w += block_lines * line)
-            word_tile<Words, R, C>(x.q + b * ScaledWords::block, x.stride, w, line, std::min(block_lines, lines - b * block_lines),
-                                   AddBlock<L, R, C>{x.scale + b, x.blocks, y}, AskAhead<far>{ahead});
+            word_tile<Words, R, C, far>(x.q + b * ScaledWords::block, x.stride, w, line,
+                                        std::min(block_lines, lines - b * block_lines),
+                                        AddBlock<L, R, C>{x.scale + b, x.blocks, y}, &ahead);
         const float* const scales = reinterpret_cast<const float*>(panel + lines * IntegerLayout::line) + j;
         Vec<float, L> total[std::size_t{R}][std::size_t{C}];
 #pragma GCC unroll 8
