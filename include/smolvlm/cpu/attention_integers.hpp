@@ -24,7 +24,7 @@ struct RoundValues {
         constexpr int L = lanes<float, Bytes>;
         using V = Vec<float, L>;
         for (Index d = 0; d < width; d += L) {
-            Magnitudes<V> seen{V::zero(), V::zero()};
+            Magnitudes<L> seen;
             for (Index j = 0; j < unit_keys; ++j) seen.look(V::load(values + j * ld + d));
             const V factors = seen.of_columns(most_value, scales + d);
             for (Index j = 0; j < unit_keys; j += 2) {
@@ -46,10 +46,11 @@ struct WeighWords {
             std::int16_t* const p = weights + r * weight_stride;
             softmax_row<V>(b, r, b.seen(r, j0, count), count, weight_bits, [p](Index j, const V& x) __attribute__((always_inline)) {
                 const V shifted = exp2_below_one<4>(max(V::of(V::zero().v - 30.0f), x)) + 0x1.8p23f;  // a NaN stays one
+                const V stored = shifted - 0x1.8p23f;
                 Vec<std::int32_t, L> bits;
                 detail::reinterpret(shifted.v, bits.v);
                 store_words<L>(bits, p + j);
-                return shifted - 0x1.8p23f;  // what was stored
+                return stored;
             });
         }
     }

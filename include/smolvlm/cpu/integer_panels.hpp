@@ -84,7 +84,7 @@ struct PairsToWords {
         using V = Vec<float, L>;
         auto* const scales = reinterpret_cast<float*>(to + lines * IntegerLayout::line);
         for (Index c = 0; c < IntegerLayout::width; c += L) {
-            Magnitudes<V> seen{V::zero(), V::zero()};
+            Magnitudes<L> seen;
             for (Index i = 0; i < lines; ++i) {
                 const auto [even, odd] = bf16_pairs<L>(from + i * IntegerLayout::line + 4 * c);
                 seen.look(even);
@@ -117,7 +117,7 @@ struct RowsToWords {
             std::uint32_t bits = 0;
             for (int lane = 0; lane < 2 * L; ++lane) bits = std::max<std::uint32_t>(bits, most.v[lane]);
             const float largest_magnitude = std::bit_cast<float>(bits << 15);
-            const RowScale s(largest_magnitude, most_word_weight, 0.0f * largest_magnitude);
+            const RowScale s(largest_magnitude, most_word_weight);
             factors[c] = s.factor;
             scales[c] = s.scale;
         }

@@ -58,7 +58,7 @@ private:
         constexpr int L = lanes<float, Bytes>;
         using V = Vec<float, L>;
         const Index whole = n / L * L, rest = n - whole;
-        Magnitudes<V> seen{V::zero(), V::zero()};
+        Magnitudes<L> seen;
         for (Index i = 0; i < whole; i += L) seen.look(V::load(x + i));
         if (rest) seen.look(V::load_first(x + whole, rest));
         const RowScale by = seen.of_row(127);

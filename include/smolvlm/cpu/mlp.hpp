@@ -123,8 +123,10 @@ void many_narrow(In<float> h, const Mlp<float>& mlp, View<float> x, CpuPath path
         given.put(h.data() + n0 * K, K, 0, rows);
         times_panels(given, false, 0, rows, mlp.gate, 0, mlp.gate.panels(), {mlp.gate_bias.data(), 0, z, ldz}, edge);
         if (mlp.up) times_panels(given, false, 0, rows, *mlp.up, 0, mlp.up->panels(), {nullptr, 0, other, ldz}, edge);
-        activate<F>(z, static_cast<const float*>(other), rows, inner, ldz, path);
-        hidden.put(z, ldz, 0, rows);
+        for (Index r = 0; r < rows; ++r) {  // what the first cache holds of z is a few rows
+            activate<F>(z + r * ldz, static_cast<const float*>(other + r * ldz), 1, inner, ldz, path);
+            hidden.put(z + r * ldz, ldz, r, 1);
+        }
         times_panels(hidden, false, 0, rows, mlp.down, 0, mlp.down.panels(), {mlp.down_bias.data(), 0, y, ldy}, edge);
         add_rows(x.data() + n0 * M, static_cast<const float*>(y), ldy, rows, M, path);
     });

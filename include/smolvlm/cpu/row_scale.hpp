@@ -5,6 +5,8 @@
 ///
 /// A NaN or an infinity among them makes the scale NaN: it spoils its own results and does not pass for a number.
 
+#include <bit>
+
 #include <smolvlm/cpu/dispatch.hpp>
 
 namespace smolvlm::cpu {
@@ -12,30 +14,32 @@ namespace smolvlm::cpu {
 struct RowScale {
     float scale, factor;  // s, and what x is multiplied by
 
-    /// poison: NaN where one of the numbers is none, else zero.
-    RowScale(float largest_magnitude, float limit, float poison) {
-        const float inverse = limit / largest_magnitude;
+    RowScale(float largest_magnitude, float limit) {
+        const float inverse = limit / largest_magnitude, poison = 0.0f * largest_magnitude;
         factor = inverse <= 3e38f ? inverse : 0.0f;  // nothing but zeros, or nearly: all q are zero
         scale = factor > 0 ? largest_magnitude / limit + poison : poison;
     }
 };
 
-/// The largest magnitudes that have been looked at, lane by lane: begins as {V::zero(), V::zero()}.
-template <class V>
+/// The largest magnitudes of floats that have been looked at, lane by lane: as integers their bits compare as they do, with
+/// infinity and NaN above all numbers.
+template <int L>
 struct Magnitudes {
-    V most, poison;
+    Vec<std::int32_t, L> most = Vec<std::int32_t, L>::zero();
 
-    SMOLVLM_INLINE void look(const V& x) {
-        most = max(max(x, V::zero() - x), most);
-        poison.add_product(0.0f, x);  // NaN where x is no number or infinite
+    SMOLVLM_INLINE void look(const Vec<float, L>& x) {
+        Vec<std::int32_t, L> bits;
+        detail::reinterpret(x.v, bits.v);
+        bits.v &= 0x7fffffff;
+        most = max(bits, most);
     }
     /// All lanes belong to one row.
-    SMOLVLM_INLINE RowScale of_row(float limit) const { return {largest(most), limit, sum(poison)}; }
+    SMOLVLM_INLINE RowScale of_row(float limit) const { return {std::bit_cast<float>(largest(most)), limit}; }
     /// Each lane is a column of its own: stores the scales and returns the factors.
-    SMOLVLM_INLINE V of_columns(float limit, float* scales) const {
-        V factors;
-        for (int lane = 0; lane < V::lanes; ++lane) {
-            const RowScale s(most.v[lane], limit, poison.v[lane]);
+    SMOLVLM_INLINE Vec<float, L> of_columns(float limit, float* scales) const {
+        Vec<float, L> factors;
+        for (int lane = 0; lane < L; ++lane) {
+            const RowScale s(std::bit_cast<float>(most.v[lane]), limit);
             factors.v[lane] = s.factor;
             scales[lane] = s.scale;
         }

@@ -114,10 +114,19 @@ SMOLVLM_INLINE void store_low_bytes(const Ints& x, void* to) {
     }
 }
 
-/// The larger of each pair; b where they cannot be compared (NaN).
+/// The larger of each pair; b where they cannot be compared (NaN). (GCC compares and chooses, two instructions, where it knows
+/// one of them.)
 template <class T, int L>
 SMOLVLM_INLINE Vec<T, L> max(const Vec<T, L>& a, const Vec<T, L>& b) {
-    return Vec<T, L>::of(a.v > b.v ? a.v : b.v);
+    if constexpr (detail::has_assembler && L == 16 && std::is_same_v<T, float>) {
+#if defined(__x86_64__)
+        Vec<T, L> y;
+        asm("vmaxps %2, %1, %0" : "=v"(y.v) : "v"(a.v), "vm"(b.v));
+        return y;
+#endif
+    } else {
+        return Vec<T, L>::of(a.v > b.v ? a.v : b.v);
+    }
 }
 
 namespace detail {

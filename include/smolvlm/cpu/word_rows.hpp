@@ -51,7 +51,7 @@ struct RoundWords {
         constexpr int L = lanes<float, Bytes>;
         using V = Vec<float, L>;
         for (Index r = 0; r < count; ++r, rows += ld, to += stride) {
-            Magnitudes<V> seen{V::zero(), V::zero()};
+            Magnitudes<L> seen;
             for (Index d = 0; d < width; d += L) seen.look(V::load(rows + d));
             const RowScale s = seen.of_row(limit);
             for (Index d = 0; d < width; d += L) store_words<L>(rounded_words(V::load(rows + d) * s.factor), to + d);
@@ -66,7 +66,7 @@ struct RoundThroughWords {
     SMOLVLM_INLINE static void run(float* row, Index K, float limit) {
         constexpr int L = lanes<float, Bytes>;
         using V = Vec<float, L>;
-        Magnitudes<V> seen{V::zero(), V::zero()};
+        Magnitudes<L> seen;
         for (Index k = 0; k < K; k += L) seen.look(V::load_first(row + k, std::min<Index>(L, K - k)));
         const RowScale s = seen.of_row(limit);
         for (Index k = 0; k < K; k += L) {
