@@ -156,7 +156,7 @@ TEST_CASE("cpu words: two bytes a number and a scale a row, the same from rows a
             CHECK(std::ranges::equal(row, std::span(rows.data() + m * K, row.size())));
             double most = 0;
             for (Index k = 0; k < K; ++k) most = std::max(most, std::abs(wide.data()[m * K + k]));
-            for (Index k = 0; k < K; ++k) {
+            for (Index k = 0; k < K; ++k) {  // half a step, and what the float scale and its product are off by
                 const double off = std::abs(static_cast<double>(row[static_cast<std::size_t>(k)]) - wide.data()[m * K + k]);
                 if (!(off <= most / 4095 * 0.501)) FAIL_CHECK("w[" << m << ", " << k << "] is off by " << off);
             }

@@ -46,7 +46,7 @@ struct WeighWords {
             std::int16_t* const p = weights + r * weight_stride;
             softmax_row<V>(b, r, b.seen(r, j0, count), count, weight_bits, [p](Index j, const V& x) __attribute__((always_inline)) {
                 const V shifted = exp2_below_one<4>(max(V::of(V::zero().v - 30.0f), x)) + 0x1.8p23f;  // a NaN stays one
-                const V stored = shifted - 0x1.8p23f;
+                const V stored = shifted - 0x1.8p23f;  // (after store_words GCC would keep a copy of shifted in memory)
                 Vec<std::int32_t, L> bits;
                 detail::reinterpret(shifted.v, bits.v);
                 store_words<L>(bits, p + j);
